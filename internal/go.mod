@@ -1,0 +1,3 @@
+module github.com/fsagent/fsagent/internal
+
+go 1.26.0

@@ -1,0 +1,158 @@
+// Package stream knows everything about NATS that the services must agree on:
+// streams, subjects, the state bucket and its keys, headers and settings.
+// Services publish and consume; only this package names.
+//
+//	subject                                        who writes    who reads
+//	fsagent.events.<partition>.<instance>.<name>   collector     calculator, replay
+//	fsagent.samples.<partition>                    calculator    exporter
+//	fsagent.deadletter                             exporter      people
+//
+//	key of the bucket FSAGENT_STATE                value
+//	meta                                           Meta: partitions and format version
+//	owner.<partition>                              OwnerRecord: who, epoch, cursor, published
+//	leg.<partition>.<core>.<channel>               LegState
+//	member.<id>                                    a live calculator, with a TTL
+package stream
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Streams, the state bucket, and the exporters' shared consumer.
+const (
+	Events         = "FSAGENT_EVENTS"
+	Samples        = "FSAGENT_SAMPLES"
+	DeadLetter     = "FSAGENT_DEADLETTER"
+	State          = "FSAGENT_STATE"
+	ExportConsumer = "fsagent-exporter"
+
+	// DeadLetterSubject is where an exporter parks what no endpoint takes.
+	DeadLetterSubject = "fsagent.deadletter"
+
+	eventsPrefix  = "fsagent.events."
+	samplesPrefix = "fsagent.samples."
+)
+
+// Headers of messages.
+const (
+	// HeaderThrough of a sample message: the sequence in Events of the last
+	// event whose samples are in this message or before it.
+	HeaderThrough = "Fsagent-Through"
+	// HeaderEpoch of a sample message: the epoch of the owner that wrote it.
+	HeaderEpoch = "Fsagent-Epoch"
+	// HeaderReason of a dead letter: why it was parked.
+	HeaderReason = "Fsagent-Reason"
+	// HeaderSequence of a dead letter: its sequence in Samples.
+	HeaderSequence = "Fsagent-Sequence"
+)
+
+// MetaKey holds Meta.
+const MetaKey = "meta"
+
+// ErrInstance is returned for the name of a FreeSWITCH server that cannot be
+// part of a subject.
+var ErrInstance = errors.New("instance name must be 1 to 64 letters, digits, '_' or '-'")
+
+var (
+	instanceForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	// Keys of the bucket allow more, but '.' separates and the others are rare.
+	keyForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+)
+
+// CheckInstance returns an error wrapping ErrInstance unless name can stand in
+// a subject.
+func CheckInstance(name string) error {
+	if !instanceForm.MatchString(name) {
+		return fmt.Errorf("%q: %w", name, ErrInstance)
+	}
+	return nil
+}
+
+// Partition of a channel: FNV-1a of its Unique-ID, modulo partitions. The same
+// id has the same partition for ever, on every machine.
+func Partition(uniqueID []byte, partitions int) int {
+	h := uint64(14695981039346656037)
+	for _, c := range uniqueID {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return int((h ^ h>>32) % uint64(partitions))
+}
+
+// EventSubject of one event. A name that FreeSWITCH would not use becomes
+// "UNKNOWN", so that no event can make an invalid subject.
+func EventSubject(partition int, instance string, name []byte) string {
+	b := make([]byte, 0, 96)
+	b = append(b, eventsPrefix...)
+	b = strconv.AppendInt(b, int64(partition), 10)
+	b = append(b, '.')
+	b = append(b, instance...)
+	b = append(b, '.')
+	if validEventName(name) {
+		b = append(b, name...)
+	} else {
+		b = append(b, "UNKNOWN"...)
+	}
+	return string(b)
+}
+
+func validEventName(name []byte) bool {
+	for _, c := range name {
+		if (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' {
+			return false
+		}
+	}
+	return len(name) > 0 && len(name) <= 64
+}
+
+// Instance returns the FreeSWITCH server of an event subject; ok is false if
+// the subject is not one of EventSubject.
+func Instance(subject string) (instance string, ok bool) {
+	rest, ok := strings.CutPrefix(subject, eventsPrefix)
+	if !ok {
+		return "", false
+	}
+	_, rest, ok = strings.Cut(rest, ".")
+	if !ok {
+		return "", false
+	}
+	instance, name, ok := strings.Cut(rest, ".")
+	return instance, ok && instance != "" && name != "" && !strings.Contains(name, ".")
+}
+
+// EventFilter matches the events of one partition.
+func EventFilter(partition int) string { return eventsPrefix + strconv.Itoa(partition) + ".>" }
+
+// SampleSubject of one partition.
+func SampleSubject(partition int) string { return samplesPrefix + strconv.Itoa(partition) }
+
+// OwnerKey of one partition.
+func OwnerKey(partition int) string { return "owner." + strconv.Itoa(partition) }
+
+// MemberKey of one calculator.
+func MemberKey(id string) string { return "member." + id }
+
+// LegFilter matches the leg keys of one partition.
+func LegFilter(partition int) string { return "leg." + strconv.Itoa(partition) + ".>" }
+
+// LegKey of one leg: Core-UUID and Unique-ID, each as it is if it can stand in
+// a key, else its SHA-256.
+func LegKey(partition int, coreUUID, uniqueID string) string {
+	return "leg." + strconv.Itoa(partition) + "." + keyToken(coreUUID) + "." + keyToken(uniqueID)
+}
+
+// StateSubject is the subject under which the bucket stores a key.
+func StateSubject(key string) string { return "$KV." + State + "." + key }
+
+func keyToken(s string) string {
+	if keyForm.MatchString(s) && !strings.HasPrefix(s, "sha256-") {
+		return s
+	}
+	sum := sha256.Sum256([]byte(s))
+	return "sha256-" + hex.EncodeToString(sum[:])
+}
