@@ -156,20 +156,31 @@ const (
 	Reason_REASON_NO_MEDIA Reason = 7
 	// There is loss, and no published loss robustness (Bpl) for the codec.
 	Reason_REASON_LOSS_NOT_COMPUTABLE Reason = 8
+	// The highest sequence number did not move: no packet was expected (hold,
+	// outage, silence). That is not 0 % loss.
+	Reason_REASON_NO_PACKETS Reason = 9
+	// The report begins a count (first of the leg, new SSRC, counters restarted):
+	// there is no report before it to subtract.
+	Reason_REASON_BASELINE Reason = 10
+	// The report contradicts itself or the ones before it.
+	Reason_REASON_IMPLAUSIBLE Reason = 11
 )
 
 // Enum value maps for Reason.
 var (
 	Reason_name = map[int32]string{
-		0: "REASON_UNSPECIFIED",
-		1: "REASON_NO_RTCP",
-		2: "REASON_NO_SEND_EVENTS",
-		3: "REASON_UNKNOWN_CODEC",
-		4: "REASON_TOO_SHORT",
-		5: "REASON_GAP",
-		6: "REASON_END_UNKNOWN",
-		7: "REASON_NO_MEDIA",
-		8: "REASON_LOSS_NOT_COMPUTABLE",
+		0:  "REASON_UNSPECIFIED",
+		1:  "REASON_NO_RTCP",
+		2:  "REASON_NO_SEND_EVENTS",
+		3:  "REASON_UNKNOWN_CODEC",
+		4:  "REASON_TOO_SHORT",
+		5:  "REASON_GAP",
+		6:  "REASON_END_UNKNOWN",
+		7:  "REASON_NO_MEDIA",
+		8:  "REASON_LOSS_NOT_COMPUTABLE",
+		9:  "REASON_NO_PACKETS",
+		10: "REASON_BASELINE",
+		11: "REASON_IMPLAUSIBLE",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":         0,
@@ -181,6 +192,9 @@ var (
 		"REASON_END_UNKNOWN":         6,
 		"REASON_NO_MEDIA":            7,
 		"REASON_LOSS_NOT_COMPUTABLE": 8,
+		"REASON_NO_PACKETS":          9,
+		"REASON_BASELINE":            10,
+		"REASON_IMPLAUSIBLE":         11,
 	}
 )
 
@@ -203,6 +217,108 @@ func (Reason) Type() protoreflect.EnumType {
 }
 
 func (x Reason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Artefact names a property of RTCP as FreeSWITCH reports it that is not the
+// network and that shaped a number. docs/metrics.md has a line for each.
+type Artefact int32
+
+const (
+	Artefact_ARTEFACT_UNSPECIFIED Artefact = 0
+	// First report of a stream: a baseline, no interval.
+	Artefact_ARTEFACT_BASELINE Artefact = 1
+	// The stream has a new SSRC: a new baseline.
+	Artefact_ARTEFACT_SSRC_CHANGED Artefact = 2
+	// The counters fell or jumped under the same SSRC: a new baseline.
+	Artefact_ARTEFACT_COUNTERS_RESTARTED Artefact = 3
+	// The first report said "1 lost": FreeSWITCH's own off-by-one, not counted.
+	Artefact_ARTEFACT_PHANTOM_LOSS Artefact = 4
+	// A report of FreeSWITCH before it received any RTP: ignored.
+	Artefact_ARTEFACT_BEFORE_MEDIA Artefact = 5
+	// The highest sequence number stands still: no media.
+	Artefact_ARTEFACT_NO_MEDIA Artefact = 6
+	// First report after NO_MEDIA: its interval begins where the number stopped.
+	Artefact_ARTEFACT_AFTER_NO_MEDIA Artefact = 7
+	// The cumulative loss fell (late or duplicated packets): the interval's loss
+	// is 0.
+	Artefact_ARTEFACT_NEGATIVE_LOSS Artefact = 8
+	// The report has no block about the stream that FreeSWITCH sends.
+	Artefact_ARTEFACT_NO_BLOCK Artefact = 9
+	// A report that a later one of the same stream overtook: no interval.
+	Artefact_ARTEFACT_OVERTAKEN Artefact = 10
+	// Values that no receiver can have measured: ignored.
+	Artefact_ARTEFACT_IMPOSSIBLE Artefact = 11
+	// A round-trip time that is not over 0 and under 10 seconds: left out.
+	Artefact_ARTEFACT_RTT_IMPLAUSIBLE Artefact = 12
+	// The peer does not count cycles of the 16-bit sequence number: one added.
+	Artefact_ARTEFACT_CYCLE_ADDED Artefact = 13
+	// A receiver report: FreeSWITCH repeats the sender fields of the last sender
+	// report. No sample has a sender field, so this one is never in a sample.
+	Artefact_ARTEFACT_STALE_SENDER Artefact = 14
+	// More packets lost than expected: the loss is cut to the expectation.
+	Artefact_ARTEFACT_LOSS_CUT Artefact = 15
+)
+
+// Enum value maps for Artefact.
+var (
+	Artefact_name = map[int32]string{
+		0:  "ARTEFACT_UNSPECIFIED",
+		1:  "ARTEFACT_BASELINE",
+		2:  "ARTEFACT_SSRC_CHANGED",
+		3:  "ARTEFACT_COUNTERS_RESTARTED",
+		4:  "ARTEFACT_PHANTOM_LOSS",
+		5:  "ARTEFACT_BEFORE_MEDIA",
+		6:  "ARTEFACT_NO_MEDIA",
+		7:  "ARTEFACT_AFTER_NO_MEDIA",
+		8:  "ARTEFACT_NEGATIVE_LOSS",
+		9:  "ARTEFACT_NO_BLOCK",
+		10: "ARTEFACT_OVERTAKEN",
+		11: "ARTEFACT_IMPOSSIBLE",
+		12: "ARTEFACT_RTT_IMPLAUSIBLE",
+		13: "ARTEFACT_CYCLE_ADDED",
+		14: "ARTEFACT_STALE_SENDER",
+		15: "ARTEFACT_LOSS_CUT",
+	}
+	Artefact_value = map[string]int32{
+		"ARTEFACT_UNSPECIFIED":        0,
+		"ARTEFACT_BASELINE":           1,
+		"ARTEFACT_SSRC_CHANGED":       2,
+		"ARTEFACT_COUNTERS_RESTARTED": 3,
+		"ARTEFACT_PHANTOM_LOSS":       4,
+		"ARTEFACT_BEFORE_MEDIA":       5,
+		"ARTEFACT_NO_MEDIA":           6,
+		"ARTEFACT_AFTER_NO_MEDIA":     7,
+		"ARTEFACT_NEGATIVE_LOSS":      8,
+		"ARTEFACT_NO_BLOCK":           9,
+		"ARTEFACT_OVERTAKEN":          10,
+		"ARTEFACT_IMPOSSIBLE":         11,
+		"ARTEFACT_RTT_IMPLAUSIBLE":    12,
+		"ARTEFACT_CYCLE_ADDED":        13,
+		"ARTEFACT_STALE_SENDER":       14,
+		"ARTEFACT_LOSS_CUT":           15,
+	}
+)
+
+func (x Artefact) Enum() *Artefact {
+	p := new(Artefact)
+	*p = x
+	return p
+}
+
+func (x Artefact) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Artefact) Descriptor() protoreflect.EnumDescriptor {
+	return file_fsagent_v1_fsagent_proto_enumTypes[3].Descriptor()
+}
+
+func (Artefact) Type() protoreflect.EnumType {
+	return &file_fsagent_v1_fsagent_proto_enumTypes[3]
+}
+
+func (x Artefact) Number() protoreflect.EnumNumber {
 	return protoreflect.EnumNumber(x)
 }
 
@@ -561,20 +677,23 @@ func (*sample_LegEnd) isSample_Body() {}
 // Report is one RTCP reception report of one direction: the interval since the
 // report before it.
 type Report struct {
-	state                       protoimpl.MessageState `protogen:"opaque.v1"`
-	xxx_hidden_JitterMs         float64                `protobuf:"fixed64,1,opt,name=jitter_ms,json=jitterMs"`
-	xxx_hidden_PacketsLost      int64                  `protobuf:"varint,2,opt,name=packets_lost,json=packetsLost"`
-	xxx_hidden_PacketsExpected  int64                  `protobuf:"varint,3,opt,name=packets_expected,json=packetsExpected"`
-	xxx_hidden_FractionLost     float64                `protobuf:"fixed64,4,opt,name=fraction_lost,json=fractionLost"`
-	xxx_hidden_RoundTripTimeMs  float64                `protobuf:"fixed64,5,opt,name=round_trip_time_ms,json=roundTripTimeMs"`
-	xxx_hidden_Mos              float64                `protobuf:"fixed64,6,opt,name=mos"`
-	xxx_hidden_MosSource        MosSource              `protobuf:"varint,7,opt,name=mos_source,json=mosSource,enum=fsagent.v1.MosSource"`
-	xxx_hidden_MosReason        Reason                 `protobuf:"varint,8,opt,name=mos_reason,json=mosReason,enum=fsagent.v1.Reason"`
-	xxx_hidden_PacketsLostTotal int64                  `protobuf:"varint,9,opt,name=packets_lost_total,json=packetsLostTotal"`
-	XXX_raceDetectHookData      protoimpl.RaceDetectHookData
-	XXX_presence                [1]uint32
-	unknownFields               protoimpl.UnknownFields
-	sizeCache                   protoimpl.SizeCache
+	state                         protoimpl.MessageState `protogen:"opaque.v1"`
+	xxx_hidden_JitterMs           float64                `protobuf:"fixed64,1,opt,name=jitter_ms,json=jitterMs"`
+	xxx_hidden_PacketsLost        int64                  `protobuf:"varint,2,opt,name=packets_lost,json=packetsLost"`
+	xxx_hidden_PacketsExpected    int64                  `protobuf:"varint,3,opt,name=packets_expected,json=packetsExpected"`
+	xxx_hidden_FractionLost       float64                `protobuf:"fixed64,4,opt,name=fraction_lost,json=fractionLost"`
+	xxx_hidden_RoundTripTimeMs    float64                `protobuf:"fixed64,5,opt,name=round_trip_time_ms,json=roundTripTimeMs"`
+	xxx_hidden_Mos                float64                `protobuf:"fixed64,6,opt,name=mos"`
+	xxx_hidden_MosSource          MosSource              `protobuf:"varint,7,opt,name=mos_source,json=mosSource,enum=fsagent.v1.MosSource"`
+	xxx_hidden_MosReason          Reason                 `protobuf:"varint,8,opt,name=mos_reason,json=mosReason,enum=fsagent.v1.Reason"`
+	xxx_hidden_PacketsLostTotal   int64                  `protobuf:"varint,9,opt,name=packets_lost_total,json=packetsLostTotal"`
+	xxx_hidden_IntervalUs         int64                  `protobuf:"varint,10,opt,name=interval_us,json=intervalUs"`
+	xxx_hidden_Artefacts          []Artefact             `protobuf:"varint,11,rep,packed,name=artefacts,enum=fsagent.v1.Artefact"`
+	xxx_hidden_ConcealmentAssumed bool                   `protobuf:"varint,12,opt,name=concealment_assumed,json=concealmentAssumed"`
+	XXX_raceDetectHookData        protoimpl.RaceDetectHookData
+	XXX_presence                  [1]uint32
+	unknownFields                 protoimpl.UnknownFields
+	sizeCache                     protoimpl.SizeCache
 }
 
 func (x *Report) Reset() {
@@ -665,34 +784,55 @@ func (x *Report) GetPacketsLostTotal() int64 {
 	return 0
 }
 
+func (x *Report) GetIntervalUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_IntervalUs
+	}
+	return 0
+}
+
+func (x *Report) GetArtefacts() []Artefact {
+	if x != nil {
+		return x.xxx_hidden_Artefacts
+	}
+	return nil
+}
+
+func (x *Report) GetConcealmentAssumed() bool {
+	if x != nil {
+		return x.xxx_hidden_ConcealmentAssumed
+	}
+	return false
+}
+
 func (x *Report) SetJitterMs(v float64) {
 	x.xxx_hidden_JitterMs = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 0, 9)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 0, 12)
 }
 
 func (x *Report) SetPacketsLost(v int64) {
 	x.xxx_hidden_PacketsLost = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 1, 9)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 1, 12)
 }
 
 func (x *Report) SetPacketsExpected(v int64) {
 	x.xxx_hidden_PacketsExpected = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 2, 9)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 2, 12)
 }
 
 func (x *Report) SetFractionLost(v float64) {
 	x.xxx_hidden_FractionLost = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 3, 9)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 3, 12)
 }
 
 func (x *Report) SetRoundTripTimeMs(v float64) {
 	x.xxx_hidden_RoundTripTimeMs = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 4, 9)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 4, 12)
 }
 
 func (x *Report) SetMos(v float64) {
 	x.xxx_hidden_Mos = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 5, 9)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 5, 12)
 }
 
 func (x *Report) SetMosSource(v MosSource) {
@@ -705,6 +845,18 @@ func (x *Report) SetMosReason(v Reason) {
 
 func (x *Report) SetPacketsLostTotal(v int64) {
 	x.xxx_hidden_PacketsLostTotal = v
+}
+
+func (x *Report) SetIntervalUs(v int64) {
+	x.xxx_hidden_IntervalUs = v
+}
+
+func (x *Report) SetArtefacts(v []Artefact) {
+	x.xxx_hidden_Artefacts = v
+}
+
+func (x *Report) SetConcealmentAssumed(v bool) {
+	x.xxx_hidden_ConcealmentAssumed = v
 }
 
 func (x *Report) HasJitterMs() bool {
@@ -800,7 +952,16 @@ type Report_builder struct {
 	MosReason Reason
 	// Packets lost since the first report of this leg and direction, 0 or more;
 	// what an exporter sends if packets_lost is configured as a cumulative sum.
+	// Never falls within a leg and direction.
 	PacketsLostTotal int64
+	// What packets_lost and packets_expected cover: the time since the last
+	// report whose highest sequence number moved. Microseconds, 0 or more; 0 if
+	// there is no interval.
+	IntervalUs int64
+	// What shaped the numbers besides the network, in ascending order.
+	Artefacts []Artefact
+	// The MOS assumes that the receiver conceals lost G.711 packets.
+	ConcealmentAssumed bool
 }
 
 func (b0 Report_builder) Build() *Report {
@@ -808,32 +969,35 @@ func (b0 Report_builder) Build() *Report {
 	b, x := &b0, m0
 	_, _ = b, x
 	if b.JitterMs != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 0, 9)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 0, 12)
 		x.xxx_hidden_JitterMs = *b.JitterMs
 	}
 	if b.PacketsLost != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 1, 9)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 1, 12)
 		x.xxx_hidden_PacketsLost = *b.PacketsLost
 	}
 	if b.PacketsExpected != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 2, 9)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 2, 12)
 		x.xxx_hidden_PacketsExpected = *b.PacketsExpected
 	}
 	if b.FractionLost != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 3, 9)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 3, 12)
 		x.xxx_hidden_FractionLost = *b.FractionLost
 	}
 	if b.RoundTripTimeMs != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 4, 9)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 4, 12)
 		x.xxx_hidden_RoundTripTimeMs = *b.RoundTripTimeMs
 	}
 	if b.Mos != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 5, 9)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 5, 12)
 		x.xxx_hidden_Mos = *b.Mos
 	}
 	x.xxx_hidden_MosSource = b.MosSource
 	x.xxx_hidden_MosReason = b.MosReason
 	x.xxx_hidden_PacketsLostTotal = b.PacketsLostTotal
+	x.xxx_hidden_IntervalUs = b.IntervalUs
+	x.xxx_hidden_Artefacts = b.Artefacts
+	x.xxx_hidden_ConcealmentAssumed = b.ConcealmentAssumed
 	return m0
 }
 
@@ -1207,7 +1371,8 @@ type LegEnd_builder struct {
 	TotalBytes   *int64
 	TotalReason  Reason
 	// RTP packets lost in both directions, 0 or more.
-	PacketLoss       *int64
+	PacketLoss *int64
+	// Why packet_loss is absent; if it is present, why one direction is not in it.
 	PacketLossReason Reason
 	Inbound          *DirectionSummary
 	Outbound         *DirectionSummary
@@ -1266,23 +1431,26 @@ func (b0 LegEnd_builder) Build() *LegEnd {
 
 // DirectionSummary is one direction of a leg over its whole life.
 type DirectionSummary struct {
-	state                      protoimpl.MessageState `protogen:"opaque.v1"`
-	xxx_hidden_Mos             float64                `protobuf:"fixed64,1,opt,name=mos"`
-	xxx_hidden_MosSource       MosSource              `protobuf:"varint,2,opt,name=mos_source,json=mosSource,enum=fsagent.v1.MosSource"`
-	xxx_hidden_MosReason       Reason                 `protobuf:"varint,3,opt,name=mos_reason,json=mosReason,enum=fsagent.v1.Reason"`
-	xxx_hidden_JitterMeanMs    float64                `protobuf:"fixed64,4,opt,name=jitter_mean_ms,json=jitterMeanMs"`
-	xxx_hidden_JitterMaxMs     float64                `protobuf:"fixed64,5,opt,name=jitter_max_ms,json=jitterMaxMs"`
-	xxx_hidden_PacketsExpected int64                  `protobuf:"varint,6,opt,name=packets_expected,json=packetsExpected"`
-	xxx_hidden_PacketsLost     int64                  `protobuf:"varint,7,opt,name=packets_lost,json=packetsLost"`
-	xxx_hidden_Packets         int64                  `protobuf:"varint,8,opt,name=packets"`
-	xxx_hidden_Bytes           int64                  `protobuf:"varint,9,opt,name=bytes"`
-	xxx_hidden_RoundTripTimeMs float64                `protobuf:"fixed64,10,opt,name=round_trip_time_ms,json=roundTripTimeMs"`
-	xxx_hidden_Reason          Reason                 `protobuf:"varint,11,opt,name=reason,enum=fsagent.v1.Reason"`
-	xxx_hidden_Reports         uint32                 `protobuf:"varint,12,opt,name=reports"`
-	XXX_raceDetectHookData     protoimpl.RaceDetectHookData
-	XXX_presence               [1]uint32
-	unknownFields              protoimpl.UnknownFields
-	sizeCache                  protoimpl.SizeCache
+	state                         protoimpl.MessageState `protogen:"opaque.v1"`
+	xxx_hidden_Mos                float64                `protobuf:"fixed64,1,opt,name=mos"`
+	xxx_hidden_MosSource          MosSource              `protobuf:"varint,2,opt,name=mos_source,json=mosSource,enum=fsagent.v1.MosSource"`
+	xxx_hidden_MosReason          Reason                 `protobuf:"varint,3,opt,name=mos_reason,json=mosReason,enum=fsagent.v1.Reason"`
+	xxx_hidden_JitterMeanMs       float64                `protobuf:"fixed64,4,opt,name=jitter_mean_ms,json=jitterMeanMs"`
+	xxx_hidden_JitterMaxMs        float64                `protobuf:"fixed64,5,opt,name=jitter_max_ms,json=jitterMaxMs"`
+	xxx_hidden_PacketsExpected    int64                  `protobuf:"varint,6,opt,name=packets_expected,json=packetsExpected"`
+	xxx_hidden_PacketsLost        int64                  `protobuf:"varint,7,opt,name=packets_lost,json=packetsLost"`
+	xxx_hidden_Packets            int64                  `protobuf:"varint,8,opt,name=packets"`
+	xxx_hidden_Bytes              int64                  `protobuf:"varint,9,opt,name=bytes"`
+	xxx_hidden_RoundTripTimeMs    float64                `protobuf:"fixed64,10,opt,name=round_trip_time_ms,json=roundTripTimeMs"`
+	xxx_hidden_Reason             Reason                 `protobuf:"varint,11,opt,name=reason,enum=fsagent.v1.Reason"`
+	xxx_hidden_Reports            uint32                 `protobuf:"varint,12,opt,name=reports"`
+	xxx_hidden_PacketsLostBefore  int64                  `protobuf:"varint,13,opt,name=packets_lost_before,json=packetsLostBefore"`
+	xxx_hidden_ConcealmentAssumed bool                   `protobuf:"varint,14,opt,name=concealment_assumed,json=concealmentAssumed"`
+	xxx_hidden_CoveredUs          int64                  `protobuf:"varint,15,opt,name=covered_us,json=coveredUs"`
+	XXX_raceDetectHookData        protoimpl.RaceDetectHookData
+	XXX_presence                  [1]uint32
+	unknownFields                 protoimpl.UnknownFields
+	sizeCache                     protoimpl.SizeCache
 }
 
 func (x *DirectionSummary) Reset() {
@@ -1394,9 +1562,30 @@ func (x *DirectionSummary) GetReports() uint32 {
 	return 0
 }
 
+func (x *DirectionSummary) GetPacketsLostBefore() int64 {
+	if x != nil {
+		return x.xxx_hidden_PacketsLostBefore
+	}
+	return 0
+}
+
+func (x *DirectionSummary) GetConcealmentAssumed() bool {
+	if x != nil {
+		return x.xxx_hidden_ConcealmentAssumed
+	}
+	return false
+}
+
+func (x *DirectionSummary) GetCoveredUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_CoveredUs
+	}
+	return 0
+}
+
 func (x *DirectionSummary) SetMos(v float64) {
 	x.xxx_hidden_Mos = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 0, 12)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 0, 15)
 }
 
 func (x *DirectionSummary) SetMosSource(v MosSource) {
@@ -1409,37 +1598,37 @@ func (x *DirectionSummary) SetMosReason(v Reason) {
 
 func (x *DirectionSummary) SetJitterMeanMs(v float64) {
 	x.xxx_hidden_JitterMeanMs = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 3, 12)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 3, 15)
 }
 
 func (x *DirectionSummary) SetJitterMaxMs(v float64) {
 	x.xxx_hidden_JitterMaxMs = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 4, 12)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 4, 15)
 }
 
 func (x *DirectionSummary) SetPacketsExpected(v int64) {
 	x.xxx_hidden_PacketsExpected = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 5, 12)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 5, 15)
 }
 
 func (x *DirectionSummary) SetPacketsLost(v int64) {
 	x.xxx_hidden_PacketsLost = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 6, 12)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 6, 15)
 }
 
 func (x *DirectionSummary) SetPackets(v int64) {
 	x.xxx_hidden_Packets = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 7, 12)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 7, 15)
 }
 
 func (x *DirectionSummary) SetBytes(v int64) {
 	x.xxx_hidden_Bytes = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 8, 12)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 8, 15)
 }
 
 func (x *DirectionSummary) SetRoundTripTimeMs(v float64) {
 	x.xxx_hidden_RoundTripTimeMs = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 9, 12)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 9, 15)
 }
 
 func (x *DirectionSummary) SetReason(v Reason) {
@@ -1448,6 +1637,18 @@ func (x *DirectionSummary) SetReason(v Reason) {
 
 func (x *DirectionSummary) SetReports(v uint32) {
 	x.xxx_hidden_Reports = v
+}
+
+func (x *DirectionSummary) SetPacketsLostBefore(v int64) {
+	x.xxx_hidden_PacketsLostBefore = v
+}
+
+func (x *DirectionSummary) SetConcealmentAssumed(v bool) {
+	x.xxx_hidden_ConcealmentAssumed = v
+}
+
+func (x *DirectionSummary) SetCoveredUs(v int64) {
+	x.xxx_hidden_CoveredUs = v
 }
 
 func (x *DirectionSummary) HasMos() bool {
@@ -1556,9 +1757,11 @@ type DirectionSummary_builder struct {
 	// Mean and maximum of the reports' jitter. Milliseconds, 0 or more.
 	JitterMeanMs *float64
 	JitterMaxMs  *float64
-	// Packets expected and lost between the first and the last report. 0 or more.
+	// Packets expected between the first and the last report. 0 or more.
 	PacketsExpected *int64
-	PacketsLost     *int64
+	// Packets lost from the start of media to the last report. 0 or more. What is
+	// lost after the last report is in no report.
+	PacketsLost *int64
 	// RTP packets and bytes counted by FreeSWITCH. 0 or more.
 	Packets *int64
 	Bytes   *int64
@@ -1568,6 +1771,14 @@ type DirectionSummary_builder struct {
 	Reason Reason
 	// Reports counted.
 	Reports uint32
+	// The part of packets_lost that baselines brought in: lost before the first
+	// report, where packets_expected does not reach. The MOS is made of
+	// (packets_lost - packets_lost_before) / packets_expected. 0 or more.
+	PacketsLostBefore int64
+	// The MOS assumes that the receiver conceals lost G.711 packets.
+	ConcealmentAssumed bool
+	// Time covered by intervals between reports. Microseconds, 0 or more.
+	CoveredUs int64
 }
 
 func (b0 DirectionSummary_builder) Build() *DirectionSummary {
@@ -1575,41 +1786,44 @@ func (b0 DirectionSummary_builder) Build() *DirectionSummary {
 	b, x := &b0, m0
 	_, _ = b, x
 	if b.Mos != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 0, 12)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 0, 15)
 		x.xxx_hidden_Mos = *b.Mos
 	}
 	x.xxx_hidden_MosSource = b.MosSource
 	x.xxx_hidden_MosReason = b.MosReason
 	if b.JitterMeanMs != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 3, 12)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 3, 15)
 		x.xxx_hidden_JitterMeanMs = *b.JitterMeanMs
 	}
 	if b.JitterMaxMs != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 4, 12)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 4, 15)
 		x.xxx_hidden_JitterMaxMs = *b.JitterMaxMs
 	}
 	if b.PacketsExpected != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 5, 12)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 5, 15)
 		x.xxx_hidden_PacketsExpected = *b.PacketsExpected
 	}
 	if b.PacketsLost != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 6, 12)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 6, 15)
 		x.xxx_hidden_PacketsLost = *b.PacketsLost
 	}
 	if b.Packets != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 7, 12)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 7, 15)
 		x.xxx_hidden_Packets = *b.Packets
 	}
 	if b.Bytes != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 8, 12)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 8, 15)
 		x.xxx_hidden_Bytes = *b.Bytes
 	}
 	if b.RoundTripTimeMs != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 9, 12)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 9, 15)
 		x.xxx_hidden_RoundTripTimeMs = *b.RoundTripTimeMs
 	}
 	x.xxx_hidden_Reason = b.Reason
 	x.xxx_hidden_Reports = b.Reports
+	x.xxx_hidden_PacketsLostBefore = b.PacketsLostBefore
+	x.xxx_hidden_ConcealmentAssumed = b.ConcealmentAssumed
+	x.xxx_hidden_CoveredUs = b.CoveredUs
 	return m0
 }
 
@@ -1673,6 +1887,734 @@ func (b0 SampleBatch_builder) Build() *SampleBatch {
 	return m0
 }
 
+// LegState is the value of leg.<partition>.<core>.<channel>: all that the
+// calculator remembers of one leg. A leg that has ended keeps the fields 1 to 7
+// only, until its Core's clock is past ended_clock_us by the linger time.
+type LegState struct {
+	state                     protoimpl.MessageState `protogen:"opaque.v1"`
+	xxx_hidden_Applied        uint64                 `protobuf:"varint,1,opt,name=applied"`
+	xxx_hidden_CoreUuid       string                 `protobuf:"bytes,2,opt,name=core_uuid,json=coreUuid"`
+	xxx_hidden_UniqueId       string                 `protobuf:"bytes,3,opt,name=unique_id,json=uniqueId"`
+	xxx_hidden_FsInstance     string                 `protobuf:"bytes,4,opt,name=fs_instance,json=fsInstance"`
+	xxx_hidden_Recent         []uint64               `protobuf:"varint,5,rep,packed,name=recent"`
+	xxx_hidden_ClockUs        int64                  `protobuf:"varint,6,opt,name=clock_us,json=clockUs"`
+	xxx_hidden_EndedClockUs   int64                  `protobuf:"varint,7,opt,name=ended_clock_us,json=endedClockUs"`
+	xxx_hidden_SipCallId      string                 `protobuf:"bytes,8,opt,name=sip_call_id,json=sipCallId"`
+	xxx_hidden_CallId         string                 `protobuf:"bytes,9,opt,name=call_id,json=callId"`
+	xxx_hidden_CallIdRank     uint32                 `protobuf:"varint,10,opt,name=call_id_rank,json=callIdRank"`
+	xxx_hidden_DomainName     string                 `protobuf:"bytes,11,opt,name=domain_name,json=domainName"`
+	xxx_hidden_DomainRank     uint32                 `protobuf:"varint,12,opt,name=domain_rank,json=domainRank"`
+	xxx_hidden_ReadCodec      string                 `protobuf:"bytes,13,opt,name=read_codec,json=readCodec"`
+	xxx_hidden_WriteCodec     string                 `protobuf:"bytes,14,opt,name=write_codec,json=writeCodec"`
+	xxx_hidden_ClockRate      uint32                 `protobuf:"varint,15,opt,name=clock_rate,json=clockRate"`
+	xxx_hidden_RemoteIp       string                 `protobuf:"bytes,16,opt,name=remote_ip,json=remoteIp"`
+	xxx_hidden_LocalIp        string                 `protobuf:"bytes,17,opt,name=local_ip,json=localIp"`
+	xxx_hidden_CallDirection  uint32                 `protobuf:"varint,18,opt,name=call_direction,json=callDirection"`
+	xxx_hidden_OwnSsrc        uint32                 `protobuf:"varint,19,opt,name=own_ssrc,json=ownSsrc"`
+	xxx_hidden_CreatedTimeUs  int64                  `protobuf:"varint,20,opt,name=created_time_us,json=createdTimeUs"`
+	xxx_hidden_AnsweredTimeUs int64                  `protobuf:"varint,21,opt,name=answered_time_us,json=answeredTimeUs"`
+	xxx_hidden_Streams        *[]*StreamState        `protobuf:"bytes,22,rep,name=streams"`
+	unknownFields             protoimpl.UnknownFields
+	sizeCache                 protoimpl.SizeCache
+}
+
+func (x *LegState) Reset() {
+	*x = LegState{}
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LegState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LegState) ProtoMessage() {}
+
+func (x *LegState) ProtoReflect() protoreflect.Message {
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+func (x *LegState) GetApplied() uint64 {
+	if x != nil {
+		return x.xxx_hidden_Applied
+	}
+	return 0
+}
+
+func (x *LegState) GetCoreUuid() string {
+	if x != nil {
+		return x.xxx_hidden_CoreUuid
+	}
+	return ""
+}
+
+func (x *LegState) GetUniqueId() string {
+	if x != nil {
+		return x.xxx_hidden_UniqueId
+	}
+	return ""
+}
+
+func (x *LegState) GetFsInstance() string {
+	if x != nil {
+		return x.xxx_hidden_FsInstance
+	}
+	return ""
+}
+
+func (x *LegState) GetRecent() []uint64 {
+	if x != nil {
+		return x.xxx_hidden_Recent
+	}
+	return nil
+}
+
+func (x *LegState) GetClockUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_ClockUs
+	}
+	return 0
+}
+
+func (x *LegState) GetEndedClockUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_EndedClockUs
+	}
+	return 0
+}
+
+func (x *LegState) GetSipCallId() string {
+	if x != nil {
+		return x.xxx_hidden_SipCallId
+	}
+	return ""
+}
+
+func (x *LegState) GetCallId() string {
+	if x != nil {
+		return x.xxx_hidden_CallId
+	}
+	return ""
+}
+
+func (x *LegState) GetCallIdRank() uint32 {
+	if x != nil {
+		return x.xxx_hidden_CallIdRank
+	}
+	return 0
+}
+
+func (x *LegState) GetDomainName() string {
+	if x != nil {
+		return x.xxx_hidden_DomainName
+	}
+	return ""
+}
+
+func (x *LegState) GetDomainRank() uint32 {
+	if x != nil {
+		return x.xxx_hidden_DomainRank
+	}
+	return 0
+}
+
+func (x *LegState) GetReadCodec() string {
+	if x != nil {
+		return x.xxx_hidden_ReadCodec
+	}
+	return ""
+}
+
+func (x *LegState) GetWriteCodec() string {
+	if x != nil {
+		return x.xxx_hidden_WriteCodec
+	}
+	return ""
+}
+
+func (x *LegState) GetClockRate() uint32 {
+	if x != nil {
+		return x.xxx_hidden_ClockRate
+	}
+	return 0
+}
+
+func (x *LegState) GetRemoteIp() string {
+	if x != nil {
+		return x.xxx_hidden_RemoteIp
+	}
+	return ""
+}
+
+func (x *LegState) GetLocalIp() string {
+	if x != nil {
+		return x.xxx_hidden_LocalIp
+	}
+	return ""
+}
+
+func (x *LegState) GetCallDirection() uint32 {
+	if x != nil {
+		return x.xxx_hidden_CallDirection
+	}
+	return 0
+}
+
+func (x *LegState) GetOwnSsrc() uint32 {
+	if x != nil {
+		return x.xxx_hidden_OwnSsrc
+	}
+	return 0
+}
+
+func (x *LegState) GetCreatedTimeUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_CreatedTimeUs
+	}
+	return 0
+}
+
+func (x *LegState) GetAnsweredTimeUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_AnsweredTimeUs
+	}
+	return 0
+}
+
+func (x *LegState) GetStreams() []*StreamState {
+	if x != nil {
+		if x.xxx_hidden_Streams != nil {
+			return *x.xxx_hidden_Streams
+		}
+	}
+	return nil
+}
+
+func (x *LegState) SetApplied(v uint64) {
+	x.xxx_hidden_Applied = v
+}
+
+func (x *LegState) SetCoreUuid(v string) {
+	x.xxx_hidden_CoreUuid = v
+}
+
+func (x *LegState) SetUniqueId(v string) {
+	x.xxx_hidden_UniqueId = v
+}
+
+func (x *LegState) SetFsInstance(v string) {
+	x.xxx_hidden_FsInstance = v
+}
+
+func (x *LegState) SetRecent(v []uint64) {
+	x.xxx_hidden_Recent = v
+}
+
+func (x *LegState) SetClockUs(v int64) {
+	x.xxx_hidden_ClockUs = v
+}
+
+func (x *LegState) SetEndedClockUs(v int64) {
+	x.xxx_hidden_EndedClockUs = v
+}
+
+func (x *LegState) SetSipCallId(v string) {
+	x.xxx_hidden_SipCallId = v
+}
+
+func (x *LegState) SetCallId(v string) {
+	x.xxx_hidden_CallId = v
+}
+
+func (x *LegState) SetCallIdRank(v uint32) {
+	x.xxx_hidden_CallIdRank = v
+}
+
+func (x *LegState) SetDomainName(v string) {
+	x.xxx_hidden_DomainName = v
+}
+
+func (x *LegState) SetDomainRank(v uint32) {
+	x.xxx_hidden_DomainRank = v
+}
+
+func (x *LegState) SetReadCodec(v string) {
+	x.xxx_hidden_ReadCodec = v
+}
+
+func (x *LegState) SetWriteCodec(v string) {
+	x.xxx_hidden_WriteCodec = v
+}
+
+func (x *LegState) SetClockRate(v uint32) {
+	x.xxx_hidden_ClockRate = v
+}
+
+func (x *LegState) SetRemoteIp(v string) {
+	x.xxx_hidden_RemoteIp = v
+}
+
+func (x *LegState) SetLocalIp(v string) {
+	x.xxx_hidden_LocalIp = v
+}
+
+func (x *LegState) SetCallDirection(v uint32) {
+	x.xxx_hidden_CallDirection = v
+}
+
+func (x *LegState) SetOwnSsrc(v uint32) {
+	x.xxx_hidden_OwnSsrc = v
+}
+
+func (x *LegState) SetCreatedTimeUs(v int64) {
+	x.xxx_hidden_CreatedTimeUs = v
+}
+
+func (x *LegState) SetAnsweredTimeUs(v int64) {
+	x.xxx_hidden_AnsweredTimeUs = v
+}
+
+func (x *LegState) SetStreams(v []*StreamState) {
+	x.xxx_hidden_Streams = &v
+}
+
+type LegState_builder struct {
+	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
+
+	// Sequence in FSAGENT_EVENTS of the last event applied to the leg. Events at
+	// or before it are in this state already.
+	Applied uint64
+	// What the key was made of, as FreeSWITCH sent it (percent-encoded).
+	CoreUuid string
+	UniqueId string
+	// Name of the FreeSWITCH server in fsagent's configuration.
+	FsInstance string
+	// Event-Sequence of the events applied last: the highest 16, ascending.
+	Recent []uint64
+	// Clock of the Core at the leg's last event. Microseconds since 1970.
+	ClockUs int64
+	// Clock of the Core when the leg ended; 0 while it lives. Microseconds since
+	// 1970.
+	EndedClockUs int64
+	// variable_sip_call_id.
+	SipCallId string
+	// Unique-ID of the originating leg, and how good the evidence is: 1 own id,
+	// 2 Other-Leg-Unique-ID, 3 variable_originator or originating_leg_uuid.
+	CallId     string
+	CallIdRank uint32
+	// Domain and its source: 1 sip_to_host, 2 sip_from_host, 3 domain_name.
+	DomainName string
+	DomainRank uint32
+	// Codec received and sent, as FreeSWITCH names them.
+	ReadCodec  string
+	WriteCodec string
+	// RTP clock of the received codec as far as events told it. Hz, 0 if unknown.
+	ClockRate uint32
+	// Media addresses of the peer and of FreeSWITCH.
+	RemoteIp string
+	LocalIp  string
+	// Call-Direction: 1 inbound, 2 outbound, 0 unknown.
+	CallDirection uint32
+	// SSRC that FreeSWITCH sends audio with; 0 if unknown.
+	OwnSsrc uint32
+	// Microseconds since 1970; 0 if unknown or not happened.
+	CreatedTimeUs  int64
+	AnsweredTimeUs int64
+	// The streams that had a report.
+	Streams []*StreamState
+}
+
+func (b0 LegState_builder) Build() *LegState {
+	m0 := &LegState{}
+	b, x := &b0, m0
+	_, _ = b, x
+	x.xxx_hidden_Applied = b.Applied
+	x.xxx_hidden_CoreUuid = b.CoreUuid
+	x.xxx_hidden_UniqueId = b.UniqueId
+	x.xxx_hidden_FsInstance = b.FsInstance
+	x.xxx_hidden_Recent = b.Recent
+	x.xxx_hidden_ClockUs = b.ClockUs
+	x.xxx_hidden_EndedClockUs = b.EndedClockUs
+	x.xxx_hidden_SipCallId = b.SipCallId
+	x.xxx_hidden_CallId = b.CallId
+	x.xxx_hidden_CallIdRank = b.CallIdRank
+	x.xxx_hidden_DomainName = b.DomainName
+	x.xxx_hidden_DomainRank = b.DomainRank
+	x.xxx_hidden_ReadCodec = b.ReadCodec
+	x.xxx_hidden_WriteCodec = b.WriteCodec
+	x.xxx_hidden_ClockRate = b.ClockRate
+	x.xxx_hidden_RemoteIp = b.RemoteIp
+	x.xxx_hidden_LocalIp = b.LocalIp
+	x.xxx_hidden_CallDirection = b.CallDirection
+	x.xxx_hidden_OwnSsrc = b.OwnSsrc
+	x.xxx_hidden_CreatedTimeUs = b.CreatedTimeUs
+	x.xxx_hidden_AnsweredTimeUs = b.AnsweredTimeUs
+	x.xxx_hidden_Streams = &b.Streams
+	return m0
+}
+
+// StreamState is one direction of one medium of a leg.
+type StreamState struct {
+	state                    protoimpl.MessageState `protogen:"opaque.v1"`
+	xxx_hidden_Slot          uint32                 `protobuf:"varint,1,opt,name=slot"`
+	xxx_hidden_Ssrc          uint32                 `protobuf:"fixed32,2,opt,name=ssrc"`
+	xxx_hidden_Sequence      uint64                 `protobuf:"varint,3,opt,name=sequence"`
+	xxx_hidden_Highest       uint32                 `protobuf:"varint,4,opt,name=highest"`
+	xxx_hidden_Lost          int32                  `protobuf:"zigzag32,5,opt,name=lost"`
+	xxx_hidden_MovedUs       int64                  `protobuf:"varint,6,opt,name=moved_us,json=movedUs"`
+	xxx_hidden_Silent        bool                   `protobuf:"varint,7,opt,name=silent"`
+	xxx_hidden_SenderNtp     uint64                 `protobuf:"fixed64,8,opt,name=sender_ntp,json=senderNtp"`
+	xxx_hidden_SumExpected   int64                  `protobuf:"varint,9,opt,name=sum_expected,json=sumExpected"`
+	xxx_hidden_SumLost       int64                  `protobuf:"zigzag64,10,opt,name=sum_lost,json=sumLost"`
+	xxx_hidden_SumLostBefore int64                  `protobuf:"varint,11,opt,name=sum_lost_before,json=sumLostBefore"`
+	xxx_hidden_SumCoveredUs  int64                  `protobuf:"varint,12,opt,name=sum_covered_us,json=sumCoveredUs"`
+	xxx_hidden_LostTotal     int64                  `protobuf:"varint,13,opt,name=lost_total,json=lostTotal"`
+	xxx_hidden_JitterCount   uint32                 `protobuf:"varint,14,opt,name=jitter_count,json=jitterCount"`
+	xxx_hidden_JitterSumNs   int64                  `protobuf:"varint,15,opt,name=jitter_sum_ns,json=jitterSumNs"`
+	xxx_hidden_JitterMinNs   int64                  `protobuf:"varint,16,opt,name=jitter_min_ns,json=jitterMinNs"`
+	xxx_hidden_JitterMaxNs   int64                  `protobuf:"varint,17,opt,name=jitter_max_ns,json=jitterMaxNs"`
+	xxx_hidden_RttUs         int64                  `protobuf:"varint,18,opt,name=rtt_us,json=rttUs"`
+	xxx_hidden_Reports       uint32                 `protobuf:"varint,19,opt,name=reports"`
+	xxx_hidden_Intervals     uint32                 `protobuf:"varint,20,opt,name=intervals"`
+	xxx_hidden_Started       bool                   `protobuf:"varint,21,opt,name=started"`
+	unknownFields            protoimpl.UnknownFields
+	sizeCache                protoimpl.SizeCache
+}
+
+func (x *StreamState) Reset() {
+	*x = StreamState{}
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamState) ProtoMessage() {}
+
+func (x *StreamState) ProtoReflect() protoreflect.Message {
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+func (x *StreamState) GetSlot() uint32 {
+	if x != nil {
+		return x.xxx_hidden_Slot
+	}
+	return 0
+}
+
+func (x *StreamState) GetSsrc() uint32 {
+	if x != nil {
+		return x.xxx_hidden_Ssrc
+	}
+	return 0
+}
+
+func (x *StreamState) GetSequence() uint64 {
+	if x != nil {
+		return x.xxx_hidden_Sequence
+	}
+	return 0
+}
+
+func (x *StreamState) GetHighest() uint32 {
+	if x != nil {
+		return x.xxx_hidden_Highest
+	}
+	return 0
+}
+
+func (x *StreamState) GetLost() int32 {
+	if x != nil {
+		return x.xxx_hidden_Lost
+	}
+	return 0
+}
+
+func (x *StreamState) GetMovedUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_MovedUs
+	}
+	return 0
+}
+
+func (x *StreamState) GetSilent() bool {
+	if x != nil {
+		return x.xxx_hidden_Silent
+	}
+	return false
+}
+
+func (x *StreamState) GetSenderNtp() uint64 {
+	if x != nil {
+		return x.xxx_hidden_SenderNtp
+	}
+	return 0
+}
+
+func (x *StreamState) GetSumExpected() int64 {
+	if x != nil {
+		return x.xxx_hidden_SumExpected
+	}
+	return 0
+}
+
+func (x *StreamState) GetSumLost() int64 {
+	if x != nil {
+		return x.xxx_hidden_SumLost
+	}
+	return 0
+}
+
+func (x *StreamState) GetSumLostBefore() int64 {
+	if x != nil {
+		return x.xxx_hidden_SumLostBefore
+	}
+	return 0
+}
+
+func (x *StreamState) GetSumCoveredUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_SumCoveredUs
+	}
+	return 0
+}
+
+func (x *StreamState) GetLostTotal() int64 {
+	if x != nil {
+		return x.xxx_hidden_LostTotal
+	}
+	return 0
+}
+
+func (x *StreamState) GetJitterCount() uint32 {
+	if x != nil {
+		return x.xxx_hidden_JitterCount
+	}
+	return 0
+}
+
+func (x *StreamState) GetJitterSumNs() int64 {
+	if x != nil {
+		return x.xxx_hidden_JitterSumNs
+	}
+	return 0
+}
+
+func (x *StreamState) GetJitterMinNs() int64 {
+	if x != nil {
+		return x.xxx_hidden_JitterMinNs
+	}
+	return 0
+}
+
+func (x *StreamState) GetJitterMaxNs() int64 {
+	if x != nil {
+		return x.xxx_hidden_JitterMaxNs
+	}
+	return 0
+}
+
+func (x *StreamState) GetRttUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_RttUs
+	}
+	return 0
+}
+
+func (x *StreamState) GetReports() uint32 {
+	if x != nil {
+		return x.xxx_hidden_Reports
+	}
+	return 0
+}
+
+func (x *StreamState) GetIntervals() uint32 {
+	if x != nil {
+		return x.xxx_hidden_Intervals
+	}
+	return 0
+}
+
+func (x *StreamState) GetStarted() bool {
+	if x != nil {
+		return x.xxx_hidden_Started
+	}
+	return false
+}
+
+func (x *StreamState) SetSlot(v uint32) {
+	x.xxx_hidden_Slot = v
+}
+
+func (x *StreamState) SetSsrc(v uint32) {
+	x.xxx_hidden_Ssrc = v
+}
+
+func (x *StreamState) SetSequence(v uint64) {
+	x.xxx_hidden_Sequence = v
+}
+
+func (x *StreamState) SetHighest(v uint32) {
+	x.xxx_hidden_Highest = v
+}
+
+func (x *StreamState) SetLost(v int32) {
+	x.xxx_hidden_Lost = v
+}
+
+func (x *StreamState) SetMovedUs(v int64) {
+	x.xxx_hidden_MovedUs = v
+}
+
+func (x *StreamState) SetSilent(v bool) {
+	x.xxx_hidden_Silent = v
+}
+
+func (x *StreamState) SetSenderNtp(v uint64) {
+	x.xxx_hidden_SenderNtp = v
+}
+
+func (x *StreamState) SetSumExpected(v int64) {
+	x.xxx_hidden_SumExpected = v
+}
+
+func (x *StreamState) SetSumLost(v int64) {
+	x.xxx_hidden_SumLost = v
+}
+
+func (x *StreamState) SetSumLostBefore(v int64) {
+	x.xxx_hidden_SumLostBefore = v
+}
+
+func (x *StreamState) SetSumCoveredUs(v int64) {
+	x.xxx_hidden_SumCoveredUs = v
+}
+
+func (x *StreamState) SetLostTotal(v int64) {
+	x.xxx_hidden_LostTotal = v
+}
+
+func (x *StreamState) SetJitterCount(v uint32) {
+	x.xxx_hidden_JitterCount = v
+}
+
+func (x *StreamState) SetJitterSumNs(v int64) {
+	x.xxx_hidden_JitterSumNs = v
+}
+
+func (x *StreamState) SetJitterMinNs(v int64) {
+	x.xxx_hidden_JitterMinNs = v
+}
+
+func (x *StreamState) SetJitterMaxNs(v int64) {
+	x.xxx_hidden_JitterMaxNs = v
+}
+
+func (x *StreamState) SetRttUs(v int64) {
+	x.xxx_hidden_RttUs = v
+}
+
+func (x *StreamState) SetReports(v uint32) {
+	x.xxx_hidden_Reports = v
+}
+
+func (x *StreamState) SetIntervals(v uint32) {
+	x.xxx_hidden_Intervals = v
+}
+
+func (x *StreamState) SetStarted(v bool) {
+	x.xxx_hidden_Started = v
+}
+
+type StreamState_builder struct {
+	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
+
+	// Which: 0 audio inbound, 1 audio outbound, 2 video outbound, 3 text outbound.
+	Slot uint32
+	// SSRC of the RTP stream the reports are about.
+	Ssrc uint32
+	// Event-Sequence of the latest report.
+	Sequence uint64
+	// Extended highest sequence number and cumulative loss that the next report
+	// is compared with.
+	Highest uint32
+	Lost    int32
+	// Event time of the last report whose highest sequence number moved.
+	// Microseconds since 1970.
+	MovedUs int64
+	// A report since then found the number where it was.
+	Silent bool
+	// NTP time of the last sender report seen, 32.32 bits.
+	SenderNtp uint64
+	// Sums over the intervals of the leg. lost may fall with late packets.
+	SumExpected   int64
+	SumLost       int64
+	SumLostBefore int64
+	SumCoveredUs  int64
+	// Greatest sum of losses so far: what packets_lost_total reported.
+	LostTotal int64
+	// Jitter of the reports. Nanoseconds.
+	JitterCount uint32
+	JitterSumNs int64
+	JitterMinNs int64
+	JitterMaxNs int64
+	// Last round-trip time reported. Microseconds, 0 if none.
+	RttUs int64
+	// Reports counted, and intervals among them.
+	Reports   uint32
+	Intervals uint32
+	// The stream has a baseline.
+	Started bool
+}
+
+func (b0 StreamState_builder) Build() *StreamState {
+	m0 := &StreamState{}
+	b, x := &b0, m0
+	_, _ = b, x
+	x.xxx_hidden_Slot = b.Slot
+	x.xxx_hidden_Ssrc = b.Ssrc
+	x.xxx_hidden_Sequence = b.Sequence
+	x.xxx_hidden_Highest = b.Highest
+	x.xxx_hidden_Lost = b.Lost
+	x.xxx_hidden_MovedUs = b.MovedUs
+	x.xxx_hidden_Silent = b.Silent
+	x.xxx_hidden_SenderNtp = b.SenderNtp
+	x.xxx_hidden_SumExpected = b.SumExpected
+	x.xxx_hidden_SumLost = b.SumLost
+	x.xxx_hidden_SumLostBefore = b.SumLostBefore
+	x.xxx_hidden_SumCoveredUs = b.SumCoveredUs
+	x.xxx_hidden_LostTotal = b.LostTotal
+	x.xxx_hidden_JitterCount = b.JitterCount
+	x.xxx_hidden_JitterSumNs = b.JitterSumNs
+	x.xxx_hidden_JitterMinNs = b.JitterMinNs
+	x.xxx_hidden_JitterMaxNs = b.JitterMaxNs
+	x.xxx_hidden_RttUs = b.RttUs
+	x.xxx_hidden_Reports = b.Reports
+	x.xxx_hidden_Intervals = b.Intervals
+	x.xxx_hidden_Started = b.Started
+	return m0
+}
+
 // OwnerRecord is the value of owner.<partition>: lease, cursor and fence. Its
 // revision in the bucket guards every state written for the partition.
 type OwnerRecord struct {
@@ -1688,7 +2630,7 @@ type OwnerRecord struct {
 
 func (x *OwnerRecord) Reset() {
 	*x = OwnerRecord{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[5]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +2642,7 @@ func (x *OwnerRecord) String() string {
 func (*OwnerRecord) ProtoMessage() {}
 
 func (x *OwnerRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[5]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1809,7 +2751,7 @@ type Core struct {
 
 func (x *Core) Reset() {
 	*x = Core{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[6]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +2763,7 @@ func (x *Core) String() string {
 func (*Core) ProtoMessage() {}
 
 func (x *Core) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[6]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1895,7 +2837,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[7]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1907,7 +2849,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[7]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1968,7 +2910,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[8]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +2922,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[8]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2042,7 +2984,7 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\x06dst_ip\x18\f \x01(\tR\x05dstIp\x12,\n" +
 	"\x06report\x18\r \x01(\v2\x12.fsagent.v1.ReportH\x00R\x06report\x12-\n" +
 	"\aleg_end\x18\x0e \x01(\v2\x12.fsagent.v1.LegEndH\x00R\x06legEndB\x06\n" +
-	"\x04body\"\x98\x03\n" +
+	"\x04body\"\x9e\x04\n" +
 	"\x06Report\x12\"\n" +
 	"\tjitter_ms\x18\x01 \x01(\x01B\x05\xaa\x01\x02\b\x01R\bjitterMs\x12(\n" +
 	"\fpackets_lost\x18\x02 \x01(\x03B\x05\xaa\x01\x02\b\x01R\vpacketsLost\x120\n" +
@@ -2054,7 +2996,12 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"mos_source\x18\a \x01(\x0e2\x15.fsagent.v1.MosSourceR\tmosSource\x121\n" +
 	"\n" +
 	"mos_reason\x18\b \x01(\x0e2\x12.fsagent.v1.ReasonR\tmosReason\x12,\n" +
-	"\x12packets_lost_total\x18\t \x01(\x03R\x10packetsLostTotal\"\xa0\x06\n" +
+	"\x12packets_lost_total\x18\t \x01(\x03R\x10packetsLostTotal\x12\x1f\n" +
+	"\vinterval_us\x18\n" +
+	" \x01(\x03R\n" +
+	"intervalUs\x122\n" +
+	"\tartefacts\x18\v \x03(\x0e2\x14.fsagent.v1.ArtefactR\tartefacts\x12/\n" +
+	"\x13concealment_assumed\x18\f \x01(\bR\x12concealmentAssumed\"\xa0\x06\n" +
 	"\x06LegEnd\x12\x17\n" +
 	"\x03mos\x18\x01 \x01(\x01B\x05\xaa\x01\x02\b\x01R\x03mos\x124\n" +
 	"\n" +
@@ -2077,7 +3024,7 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\boutbound\x18\x0e \x01(\v2\x1c.fsagent.v1.DirectionSummaryR\boutbound\x12(\n" +
 	"\x10answered_time_us\x18\x0f \x01(\x03R\x0eansweredTimeUs\x12&\n" +
 	"\x0fcreated_time_us\x18\x10 \x01(\x03R\rcreatedTimeUs\x12!\n" +
-	"\fhangup_cause\x18\x11 \x01(\tR\vhangupCause\"\x80\x04\n" +
+	"\fhangup_cause\x18\x11 \x01(\tR\vhangupCause\"\x80\x05\n" +
 	"\x10DirectionSummary\x12\x17\n" +
 	"\x03mos\x18\x01 \x01(\x01B\x05\xaa\x01\x02\b\x01R\x03mos\x124\n" +
 	"\n" +
@@ -2093,9 +3040,69 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\x12round_trip_time_ms\x18\n" +
 	" \x01(\x01B\x05\xaa\x01\x02\b\x01R\x0froundTripTimeMs\x12*\n" +
 	"\x06reason\x18\v \x01(\x0e2\x12.fsagent.v1.ReasonR\x06reason\x12\x18\n" +
-	"\areports\x18\f \x01(\rR\areports\";\n" +
+	"\areports\x18\f \x01(\rR\areports\x12.\n" +
+	"\x13packets_lost_before\x18\r \x01(\x03R\x11packetsLostBefore\x12/\n" +
+	"\x13concealment_assumed\x18\x0e \x01(\bR\x12concealmentAssumed\x12\x1d\n" +
+	"\n" +
+	"covered_us\x18\x0f \x01(\x03R\tcoveredUs\";\n" +
 	"\vSampleBatch\x12,\n" +
-	"\asamples\x18\x01 \x03(\v2\x12.fsagent.v1.SampleR\asamples\"\x97\x01\n" +
+	"\asamples\x18\x01 \x03(\v2\x12.fsagent.v1.SampleR\asamples\"\xd3\x05\n" +
+	"\bLegState\x12\x18\n" +
+	"\aapplied\x18\x01 \x01(\x04R\aapplied\x12\x1b\n" +
+	"\tcore_uuid\x18\x02 \x01(\tR\bcoreUuid\x12\x1b\n" +
+	"\tunique_id\x18\x03 \x01(\tR\buniqueId\x12\x1f\n" +
+	"\vfs_instance\x18\x04 \x01(\tR\n" +
+	"fsInstance\x12\x16\n" +
+	"\x06recent\x18\x05 \x03(\x04R\x06recent\x12\x19\n" +
+	"\bclock_us\x18\x06 \x01(\x03R\aclockUs\x12$\n" +
+	"\x0eended_clock_us\x18\a \x01(\x03R\fendedClockUs\x12\x1e\n" +
+	"\vsip_call_id\x18\b \x01(\tR\tsipCallId\x12\x17\n" +
+	"\acall_id\x18\t \x01(\tR\x06callId\x12 \n" +
+	"\fcall_id_rank\x18\n" +
+	" \x01(\rR\n" +
+	"callIdRank\x12\x1f\n" +
+	"\vdomain_name\x18\v \x01(\tR\n" +
+	"domainName\x12\x1f\n" +
+	"\vdomain_rank\x18\f \x01(\rR\n" +
+	"domainRank\x12\x1d\n" +
+	"\n" +
+	"read_codec\x18\r \x01(\tR\treadCodec\x12\x1f\n" +
+	"\vwrite_codec\x18\x0e \x01(\tR\n" +
+	"writeCodec\x12\x1d\n" +
+	"\n" +
+	"clock_rate\x18\x0f \x01(\rR\tclockRate\x12\x1b\n" +
+	"\tremote_ip\x18\x10 \x01(\tR\bremoteIp\x12\x19\n" +
+	"\blocal_ip\x18\x11 \x01(\tR\alocalIp\x12%\n" +
+	"\x0ecall_direction\x18\x12 \x01(\rR\rcallDirection\x12\x19\n" +
+	"\bown_ssrc\x18\x13 \x01(\rR\aownSsrc\x12&\n" +
+	"\x0fcreated_time_us\x18\x14 \x01(\x03R\rcreatedTimeUs\x12(\n" +
+	"\x10answered_time_us\x18\x15 \x01(\x03R\x0eansweredTimeUs\x121\n" +
+	"\astreams\x18\x16 \x03(\v2\x17.fsagent.v1.StreamStateR\astreams\"\xf4\x04\n" +
+	"\vStreamState\x12\x12\n" +
+	"\x04slot\x18\x01 \x01(\rR\x04slot\x12\x12\n" +
+	"\x04ssrc\x18\x02 \x01(\aR\x04ssrc\x12\x1a\n" +
+	"\bsequence\x18\x03 \x01(\x04R\bsequence\x12\x18\n" +
+	"\ahighest\x18\x04 \x01(\rR\ahighest\x12\x12\n" +
+	"\x04lost\x18\x05 \x01(\x11R\x04lost\x12\x19\n" +
+	"\bmoved_us\x18\x06 \x01(\x03R\amovedUs\x12\x16\n" +
+	"\x06silent\x18\a \x01(\bR\x06silent\x12\x1d\n" +
+	"\n" +
+	"sender_ntp\x18\b \x01(\x06R\tsenderNtp\x12!\n" +
+	"\fsum_expected\x18\t \x01(\x03R\vsumExpected\x12\x19\n" +
+	"\bsum_lost\x18\n" +
+	" \x01(\x12R\asumLost\x12&\n" +
+	"\x0fsum_lost_before\x18\v \x01(\x03R\rsumLostBefore\x12$\n" +
+	"\x0esum_covered_us\x18\f \x01(\x03R\fsumCoveredUs\x12\x1d\n" +
+	"\n" +
+	"lost_total\x18\r \x01(\x03R\tlostTotal\x12!\n" +
+	"\fjitter_count\x18\x0e \x01(\rR\vjitterCount\x12\"\n" +
+	"\rjitter_sum_ns\x18\x0f \x01(\x03R\vjitterSumNs\x12\"\n" +
+	"\rjitter_min_ns\x18\x10 \x01(\x03R\vjitterMinNs\x12\"\n" +
+	"\rjitter_max_ns\x18\x11 \x01(\x03R\vjitterMaxNs\x12\x15\n" +
+	"\x06rtt_us\x18\x12 \x01(\x03R\x05rttUs\x12\x18\n" +
+	"\areports\x18\x13 \x01(\rR\areports\x12\x1c\n" +
+	"\tintervals\x18\x14 \x01(\rR\tintervals\x12\x18\n" +
+	"\astarted\x18\x15 \x01(\bR\astarted\"\x97\x01\n" +
 	"\vOwnerRecord\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x16\n" +
@@ -2123,7 +3130,7 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\x0fMOS_SOURCE_G107\x10\x01\x12\x15\n" +
 	"\x11MOS_SOURCE_G107_1\x10\x02\x12\x15\n" +
 	"\x11MOS_SOURCE_G107_2\x10\x03\x12\x19\n" +
-	"\x15MOS_SOURCE_FREESWITCH\x10\x04*\xdc\x01\n" +
+	"\x15MOS_SOURCE_FREESWITCH\x10\x04*\xa0\x02\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eREASON_NO_RTCP\x10\x01\x12\x19\n" +
@@ -2134,47 +3141,74 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"REASON_GAP\x10\x05\x12\x16\n" +
 	"\x12REASON_END_UNKNOWN\x10\x06\x12\x13\n" +
 	"\x0fREASON_NO_MEDIA\x10\a\x12\x1e\n" +
-	"\x1aREASON_LOSS_NOT_COMPUTABLE\x10\bB<Z5github.com/fsagent/fsagent/proto/fsagent/v1;fsagentv1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
+	"\x1aREASON_LOSS_NOT_COMPUTABLE\x10\b\x12\x15\n" +
+	"\x11REASON_NO_PACKETS\x10\t\x12\x13\n" +
+	"\x0fREASON_BASELINE\x10\n" +
+	"\x12\x16\n" +
+	"\x12REASON_IMPLAUSIBLE\x10\v*\xaf\x03\n" +
+	"\bArtefact\x12\x18\n" +
+	"\x14ARTEFACT_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11ARTEFACT_BASELINE\x10\x01\x12\x19\n" +
+	"\x15ARTEFACT_SSRC_CHANGED\x10\x02\x12\x1f\n" +
+	"\x1bARTEFACT_COUNTERS_RESTARTED\x10\x03\x12\x19\n" +
+	"\x15ARTEFACT_PHANTOM_LOSS\x10\x04\x12\x19\n" +
+	"\x15ARTEFACT_BEFORE_MEDIA\x10\x05\x12\x15\n" +
+	"\x11ARTEFACT_NO_MEDIA\x10\x06\x12\x1b\n" +
+	"\x17ARTEFACT_AFTER_NO_MEDIA\x10\a\x12\x1a\n" +
+	"\x16ARTEFACT_NEGATIVE_LOSS\x10\b\x12\x15\n" +
+	"\x11ARTEFACT_NO_BLOCK\x10\t\x12\x16\n" +
+	"\x12ARTEFACT_OVERTAKEN\x10\n" +
+	"\x12\x17\n" +
+	"\x13ARTEFACT_IMPOSSIBLE\x10\v\x12\x1c\n" +
+	"\x18ARTEFACT_RTT_IMPLAUSIBLE\x10\f\x12\x18\n" +
+	"\x14ARTEFACT_CYCLE_ADDED\x10\r\x12\x19\n" +
+	"\x15ARTEFACT_STALE_SENDER\x10\x0e\x12\x15\n" +
+	"\x11ARTEFACT_LOSS_CUT\x10\x0fB<Z5github.com/fsagent/fsagent/proto/fsagent/v1;fsagentv1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
 
-var file_fsagent_v1_fsagent_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_fsagent_v1_fsagent_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_fsagent_v1_fsagent_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_fsagent_v1_fsagent_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_fsagent_v1_fsagent_proto_goTypes = []any{
 	(Direction)(0),           // 0: fsagent.v1.Direction
 	(MosSource)(0),           // 1: fsagent.v1.MosSource
 	(Reason)(0),              // 2: fsagent.v1.Reason
-	(*Sample)(nil),           // 3: fsagent.v1.Sample
-	(*Report)(nil),           // 4: fsagent.v1.Report
-	(*LegEnd)(nil),           // 5: fsagent.v1.LegEnd
-	(*DirectionSummary)(nil), // 6: fsagent.v1.DirectionSummary
-	(*SampleBatch)(nil),      // 7: fsagent.v1.SampleBatch
-	(*OwnerRecord)(nil),      // 8: fsagent.v1.OwnerRecord
-	(*Core)(nil),             // 9: fsagent.v1.Core
-	(*Meta)(nil),             // 10: fsagent.v1.Meta
-	(*Member)(nil),           // 11: fsagent.v1.Member
+	(Artefact)(0),            // 3: fsagent.v1.Artefact
+	(*Sample)(nil),           // 4: fsagent.v1.Sample
+	(*Report)(nil),           // 5: fsagent.v1.Report
+	(*LegEnd)(nil),           // 6: fsagent.v1.LegEnd
+	(*DirectionSummary)(nil), // 7: fsagent.v1.DirectionSummary
+	(*SampleBatch)(nil),      // 8: fsagent.v1.SampleBatch
+	(*LegState)(nil),         // 9: fsagent.v1.LegState
+	(*StreamState)(nil),      // 10: fsagent.v1.StreamState
+	(*OwnerRecord)(nil),      // 11: fsagent.v1.OwnerRecord
+	(*Core)(nil),             // 12: fsagent.v1.Core
+	(*Meta)(nil),             // 13: fsagent.v1.Meta
+	(*Member)(nil),           // 14: fsagent.v1.Member
 }
 var file_fsagent_v1_fsagent_proto_depIdxs = []int32{
 	0,  // 0: fsagent.v1.Sample.direction:type_name -> fsagent.v1.Direction
-	4,  // 1: fsagent.v1.Sample.report:type_name -> fsagent.v1.Report
-	5,  // 2: fsagent.v1.Sample.leg_end:type_name -> fsagent.v1.LegEnd
+	5,  // 1: fsagent.v1.Sample.report:type_name -> fsagent.v1.Report
+	6,  // 2: fsagent.v1.Sample.leg_end:type_name -> fsagent.v1.LegEnd
 	1,  // 3: fsagent.v1.Report.mos_source:type_name -> fsagent.v1.MosSource
 	2,  // 4: fsagent.v1.Report.mos_reason:type_name -> fsagent.v1.Reason
-	1,  // 5: fsagent.v1.LegEnd.mos_source:type_name -> fsagent.v1.MosSource
-	2,  // 6: fsagent.v1.LegEnd.mos_reason:type_name -> fsagent.v1.Reason
-	2,  // 7: fsagent.v1.LegEnd.jitter_reason:type_name -> fsagent.v1.Reason
-	2,  // 8: fsagent.v1.LegEnd.total_reason:type_name -> fsagent.v1.Reason
-	2,  // 9: fsagent.v1.LegEnd.packet_loss_reason:type_name -> fsagent.v1.Reason
-	6,  // 10: fsagent.v1.LegEnd.inbound:type_name -> fsagent.v1.DirectionSummary
-	6,  // 11: fsagent.v1.LegEnd.outbound:type_name -> fsagent.v1.DirectionSummary
-	1,  // 12: fsagent.v1.DirectionSummary.mos_source:type_name -> fsagent.v1.MosSource
-	2,  // 13: fsagent.v1.DirectionSummary.mos_reason:type_name -> fsagent.v1.Reason
-	2,  // 14: fsagent.v1.DirectionSummary.reason:type_name -> fsagent.v1.Reason
-	3,  // 15: fsagent.v1.SampleBatch.samples:type_name -> fsagent.v1.Sample
-	9,  // 16: fsagent.v1.OwnerRecord.cores:type_name -> fsagent.v1.Core
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	3,  // 5: fsagent.v1.Report.artefacts:type_name -> fsagent.v1.Artefact
+	1,  // 6: fsagent.v1.LegEnd.mos_source:type_name -> fsagent.v1.MosSource
+	2,  // 7: fsagent.v1.LegEnd.mos_reason:type_name -> fsagent.v1.Reason
+	2,  // 8: fsagent.v1.LegEnd.jitter_reason:type_name -> fsagent.v1.Reason
+	2,  // 9: fsagent.v1.LegEnd.total_reason:type_name -> fsagent.v1.Reason
+	2,  // 10: fsagent.v1.LegEnd.packet_loss_reason:type_name -> fsagent.v1.Reason
+	7,  // 11: fsagent.v1.LegEnd.inbound:type_name -> fsagent.v1.DirectionSummary
+	7,  // 12: fsagent.v1.LegEnd.outbound:type_name -> fsagent.v1.DirectionSummary
+	1,  // 13: fsagent.v1.DirectionSummary.mos_source:type_name -> fsagent.v1.MosSource
+	2,  // 14: fsagent.v1.DirectionSummary.mos_reason:type_name -> fsagent.v1.Reason
+	2,  // 15: fsagent.v1.DirectionSummary.reason:type_name -> fsagent.v1.Reason
+	4,  // 16: fsagent.v1.SampleBatch.samples:type_name -> fsagent.v1.Sample
+	10, // 17: fsagent.v1.LegState.streams:type_name -> fsagent.v1.StreamState
+	12, // 18: fsagent.v1.OwnerRecord.cores:type_name -> fsagent.v1.Core
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_fsagent_v1_fsagent_proto_init() }
@@ -2191,8 +3225,8 @@ func file_fsagent_v1_fsagent_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsagent_v1_fsagent_proto_rawDesc), len(file_fsagent_v1_fsagent_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   9,
+			NumEnums:      4,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
