@@ -3,7 +3,6 @@ package stream
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -53,6 +52,9 @@ func DefaultSettings() Settings {
 // Validate names every setting that cannot be.
 func (s Settings) Validate() error {
 	var errs []error
+	if s.Storage != File && s.Storage != Memory && s.Storage != Redis {
+		errs = append(errs, fmt.Errorf("storage.type: %q is not file or memory", s.Storage))
+	}
 	if s.Partitions < 1 || s.Partitions > 1024 {
 		errs = append(errs, fmt.Errorf("storage.partitions: %d is not between 1 and 1024", s.Partitions))
 	}
@@ -81,25 +83,14 @@ func (s Settings) Validate() error {
 // Storage is where the NATS server keeps streams and bucket.
 type Storage string
 
-// File survives a restart of the server; Memory is faster and does not.
+// File survives a restart of the server; Memory is faster and does not. Redis is
+// accepted for configurations of the product this replaces: it stood for state
+// that survives a restart, and means File.
 const (
 	File   Storage = "file"
 	Memory Storage = "memory"
+	Redis  Storage = "redis"
 )
-
-// UnmarshalText reads a storage type. "redis", of the product this replaces,
-// stood for state that survives a restart and means File.
-func (s *Storage) UnmarshalText(text []byte) error {
-	switch v := strings.ToLower(string(text)); v {
-	case "file", "redis":
-		*s = File
-	case "memory":
-		*s = Memory
-	default:
-		return fmt.Errorf("storage type %q is not file or memory", text)
-	}
-	return nil
-}
 
 func (s Storage) jetstream() jetstream.StorageType {
 	if s == Memory {

@@ -1,0 +1,89 @@
+package health_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/fsagent/fsagent/internal/health"
+	"github.com/fsagent/fsagent/internal/natstest"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type service struct{ ready error }
+
+func (s service) Ready() error { return s.ready }
+func (s service) Health() any  { return map[string]string{"status": "ok"} }
+
+func TestServer(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "fsagent_test_total"})
+	reg.MustRegister(c)
+	c.Inc()
+	for _, tc := range []struct {
+		name     string
+		services map[string]health.Service
+		path     string
+		status   int
+		says     string
+	}{
+		{"health of one", map[string]health.Service{"a": service{}}, "/health", 200, "{\n  \"status\": \"ok\"\n}"},
+		{"health of two", map[string]health.Service{"a": service{}, "b": service{}}, "/health", 200, `"b": {`},
+		{"ready", map[string]health.Service{"a": service{}}, "/ready", 200, "ready"},
+		{"not ready", map[string]health.Service{"a": service{}, "b": service{errors.New("no NATS")}}, "/ready", 503, "no NATS"},
+		{"metrics", map[string]health.Service{"a": service{}}, "/metrics", 200, "fsagent_test_total 1"},
+		{"nothing", map[string]health.Service{"a": service{}}, "/", 404, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s, err := health.Listen(health.Config{Host: "127.0.0.1", Port: freePort(t)}, tc.services, reg, natstest.Logger(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error)
+			go func() { ended <- s.Run(ctx) }()
+			resp, err := http.Get("http://" + s.Addr() + tc.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil || resp.StatusCode != tc.status || !strings.Contains(string(body), tc.says) {
+				t.Errorf("got %d %s, %v; want %d with %q", resp.StatusCode, body, err, tc.status, tc.says)
+			}
+			cancel()
+			if err := <-ended; err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		})
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, err = health.Listen(health.Config{Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port}, nil, prometheus.NewRegistry(), natstest.Logger(t))
+	if err == nil || !strings.Contains(err.Error(), "FSAGENT_HTTP_PORT") {
+		t.Errorf("got %v, want an error that says what to do", err)
+	}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
