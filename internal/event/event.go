@@ -173,6 +173,21 @@ func (e Event) All() iter.Seq2[[]byte, []byte] {
 	}
 }
 
+// Cut splits the first header off lines, for code that walks an event without
+// allocating: its name, its encoded value and the lines after it. The name is
+// what stands before the last ": ". ok is false for a line that is no header;
+// after the empty line that ends the headers, rest is empty.
+func Cut(lines []byte) (name, value, rest []byte, ok bool) {
+	line, rest := cutLine(lines)
+	if len(line) == 0 {
+		return nil, nil, nil, false
+	}
+	if i := bytes.LastIndex(line, []byte(": ")); i > 0 {
+		return line[:i], line[i+2:], rest, true
+	}
+	return nil, nil, rest, false
+}
+
 // Raw returns the bytes the Event was made from.
 func (e Event) Raw() []byte { return e.raw }
 

@@ -1,0 +1,222 @@
+// Package leg is the step of the calculator: it takes the events of one
+// partition in stream order, keeps what must be remembered of each call leg, and
+// gives out the samples that each event makes.
+//
+// It is a pure function of the events: no clock, no random number, no order of
+// a map, no network. The same events make the same samples, whatever other legs
+// do in between, whether events come twice, and wherever the state was saved and
+// loaded. No input makes it fail; an event that cannot be understood changes
+// nothing and is named by its Outcome.
+package leg
+
+import (
+	"time"
+
+	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
+
+	"github.com/fsagent/fsagent/internal/emodel"
+	"github.com/fsagent/fsagent/internal/event"
+)
+
+// Outcome says what became of an event. Its values are made to be labels.
+type Outcome string
+
+// The outcomes. All but Applied and Replayed are rejections: the event changed
+// nothing (but for the clock of its Core, if it could be read).
+const (
+	// Applied: the event is in the state now.
+	Applied Outcome = "applied"
+	// Replayed: the event was in the state before it was loaded.
+	Replayed Outcome = "replayed"
+	// Malformed: a header that every event has is missing or unreadable.
+	Malformed Outcome = "malformed"
+	// MalformedReport: an RTCP event with a field that is not a number.
+	MalformedReport Outcome = "malformed_report"
+	// NoUniqueID: an event of a channel without its id.
+	NoUniqueID Outcome = "no_unique_id"
+	// UnknownEvent: an event name that fsagent does not subscribe to.
+	UnknownEvent Outcome = "unknown_event"
+	// Duplicate: the event was applied before, or is older than all remembered.
+	Duplicate Outcome = "duplicate"
+	// Late: an event of an unknown leg, older than the linger time. Such a leg
+	// may have ended and been forgotten; nothing can tell.
+	Late Outcome = "late"
+	// AfterEnd: the leg has ended and the event has nothing to add.
+	AfterEnd Outcome = "after_end"
+)
+
+// Params are the choices that change numbers, labels or memory.
+type Params struct {
+	// CorrelationByCall puts call_id into correlation_id, instead of the SIP
+	// Call-ID of the leg.
+	CorrelationByCall bool
+	// Inbound and Outbound are what the E-model assumes of the receiver of each
+	// direction's media: FreeSWITCH or what is behind it, and the peer.
+	Inbound, Outbound emodel.Assumptions
+	// Linger is how long an ended leg is remembered, in event time of its Core.
+	Linger time.Duration
+	// MaxAge is how long a leg without any event is remembered, in event time
+	// of its Core or of the Core that took its place.
+	MaxAge time.Duration
+}
+
+// DefaultParams are SIP Call-ID, concealment in both directions, 5 minutes and
+// 24 hours.
+func DefaultParams() Params {
+	a := emodel.Assumptions{Concealment: true}
+	return Params{Inbound: a, Outbound: a, Linger: 5 * time.Minute, MaxAge: 24 * time.Hour}
+}
+
+// Key identifies a leg: Unique-ID alone is not unique over restarts. Both as
+// FreeSWITCH sent them (percent-encoded).
+type Key struct{ CoreUUID, UniqueID string }
+
+// Change is a leg state to be written to the bucket, or deleted from it.
+type Change struct {
+	Key   Key
+	State []byte // encoded LegState; nil: delete
+}
+
+// Table is the state of one partition: the legs that live, those that ended a
+// short while ago, and the clock of each FreeSWITCH process (Core-UUID). It is
+// not safe for use by several goroutines.
+type Table struct {
+	params  Params
+	linger  int64 // microseconds, as is maxAge
+	maxAge  int64
+	quality [2]*emodel.Model // by direction - 1
+
+	cores   map[string]*core
+	last    *core // that of the event before: most events come in runs
+	live    int
+	ended   int
+	changed []*leg // dirty legs, in the order in which they became so
+	gone    []Key  // legs removed since the last Changes, in order
+	slab    []slot
+}
+
+// NewTable makes an empty table.
+func NewTable(p Params) *Table {
+	return &Table{
+		params:  p,
+		linger:  p.Linger.Microseconds(),
+		maxAge:  p.MaxAge.Microseconds(),
+		quality: [2]*emodel.Model{emodel.NewModel(p.Inbound), emodel.NewModel(p.Outbound)},
+		cores:   make(map[string]*core),
+	}
+}
+
+// Len returns how many legs are alive and how many are remembered after their
+// end.
+func (t *Table) Len() (live, ended int) { return t.live, t.ended }
+
+// Apply steps one event. seq is the sequence of its message in the events
+// stream (several events of one packed message share it), instance the
+// FreeSWITCH server it came from. Samples go to emit, which may keep them. raw
+// is not kept.
+//
+// An event at or before the sequence with which its leg was loaded is Replayed:
+// its samples are out already.
+func (t *Table) Apply(seq uint64, instance string, raw []byte, emit func(*fsagentv1.Sample)) Outcome {
+	e, err := event.Parse(raw)
+	if err != nil {
+		return Malformed
+	}
+	id := e.ID()
+	kind := kindOf(id.Name)
+	if kind == unknown {
+		return UnknownEvent
+	}
+	c := t.core(id.CoreUUID, instance)
+	if c == nil {
+		return Malformed
+	}
+	t.advance(c, id.TimeUS)
+	if kind == ofInstance {
+		return Applied
+	}
+	if len(id.UniqueID) == 0 {
+		return NoUniqueID
+	}
+	l := c.legs[string(id.UniqueID)]
+	switch {
+	case l == nil:
+		if happened(e, kind) < c.clock-t.linger {
+			return Late
+		}
+		if !plain(id.UniqueID) {
+			return Malformed
+		}
+		l = newLeg(c, string(id.UniqueID))
+	case seq <= l.loaded:
+		return Replayed
+	case l.recent.has(id.Sequence):
+		return Duplicate
+	case l.endedClock != 0 && !begins(e, kind, l):
+		return AfterEnd
+	}
+	return t.step(c, l, kind, e, seq, emit)
+}
+
+// step applies an event that is new to its leg. A leg that the table does not
+// have yet gets in only if the event could be read.
+func (t *Table) step(c *core, l *leg, kind kind, e event.Event, seq uint64, emit func(*fsagentv1.Sample)) Outcome {
+	if l.endedClock != 0 {
+		t.revive(c, l)
+	}
+	ends := kind == hangup || kind == destroy
+	if kind == message {
+		s, ok := t.report(l, e)
+		if !ok {
+			return MalformedReport
+		}
+		if s != nil {
+			emit(s)
+		}
+	} else {
+		l.identify(e, kind)
+		if ends {
+			emit(t.legEnd(l, e))
+		}
+	}
+	if l.index < 0 {
+		t.adopt(c, l)
+	}
+	l.recent.add(e.ID().Sequence)
+	l.applied, l.clock = seq, c.clock
+	if ends {
+		t.end(c, l)
+	}
+	t.touch(l)
+	return Applied
+}
+
+// touch notes that the leg must be written.
+func (t *Table) touch(l *leg) {
+	if !l.dirty {
+		l.dirty = true
+		t.changed = append(t.changed, l)
+	}
+}
+
+// Changes returns the legs that changed since the last call, each once and in
+// the order in which they changed, and then those to be deleted. Before a leg is
+// written, the samples of its events must be published: it will not make them
+// again.
+func (t *Table) Changes() []Change {
+	out := make([]Change, 0, len(t.changed)+len(t.gone))
+	for _, l := range t.changed {
+		l.dirty = false
+		if l.index >= 0 { // else removed since
+			out = append(out, Change{Key: l.key(), State: l.encode()})
+		}
+	}
+	for _, k := range t.gone {
+		if c := t.cores[k.CoreUUID]; c == nil || c.legs[k.UniqueID] == nil {
+			out = append(out, Change{Key: k})
+		}
+	}
+	clear(t.changed)
+	t.changed, t.gone = t.changed[:0], nil
+	return out
+}
