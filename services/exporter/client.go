@@ -1,0 +1,172 @@
+package exporter
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
+	"go.opentelemetry.io/otel/sdk/instrumentation"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.opentelemetry.io/otel/sdk/resource"
+	colmetricpb "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/keepalive"
+)
+
+// scopeName is the instrumentation scope of all points. It has no version: in
+// some backends each version would start every series anew.
+const scopeName = "github.com/fsagent/fsagent/services/exporter"
+
+const defaultEndpoint = "localhost:4317"
+
+// client sends requests over one connection, one at a time.
+type client struct {
+	otlp      *otlpmetricgrpc.Exporter
+	namespace string
+}
+
+func newClient(cfg Config) (*client, error) {
+	opts, err := options(cfg)
+	if err != nil {
+		return nil, err
+	}
+	x, err := otlpmetricgrpc.New(context.Background(), opts...)
+	if err != nil {
+		return nil, fmt.Errorf("prepare OTLP client: %w", err)
+	}
+	return &client{otlp: x, namespace: cfg.ServiceNamespace}, nil
+}
+
+// options of the library. Its retry is off, because it gives up where the
+// stream can wait; its size check is off, because requests are cut here; gRPC's
+// pause between connection attempts is cut from 120 s to 2 s.
+func options(cfg Config) ([]otlpmetricgrpc.Option, error) {
+	dial := []grpc.DialOption{
+		grpc.WithChainUnaryInterceptor(watch),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			MinConnectTimeout: 2 * time.Second,
+			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+		}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 5 * time.Second}),
+	}
+	if cfg.Compression == "none" { // also against the standard variable
+		dial = append(dial, grpc.WithDefaultCallOptions(grpc.UseCompressor(encoding.Identity)))
+	}
+	opts := []otlpmetricgrpc.Option{
+		otlpmetricgrpc.WithRetry(otlpmetricgrpc.RetryConfig{Enabled: false}),
+		otlpmetricgrpc.WithMaxRequestSize(-1),
+		otlpmetricgrpc.WithDialOption(dial...),
+	}
+	endpoint, plain := cfg.Endpoint, cfg.Insecure
+	if endpoint == "" && cfg.StandardEndpoint == "" && cfg.StandardMetricsEndpoint == "" {
+		endpoint = defaultEndpoint
+		if plain == nil && cfg.Certificate == "" && cfg.ClientCertificate == "" {
+			yes := true
+			plain = &yes
+		}
+	}
+	if endpoint != "" {
+		opts = append(opts, otlpmetricgrpc.WithEndpoint(endpoint))
+	}
+	creds, err := transport(cfg, plain)
+	if err != nil {
+		return nil, err
+	}
+	if creds != nil {
+		opts = append(opts, otlpmetricgrpc.WithTLSCredentials(creds))
+	}
+	if len(cfg.Headers) > 0 {
+		opts = append(opts, otlpmetricgrpc.WithHeaders(cfg.Headers))
+	}
+	if cfg.Timeout > 0 {
+		opts = append(opts, otlpmetricgrpc.WithTimeout(cfg.Timeout))
+	}
+	if cfg.Compression == "gzip" {
+		opts = append(opts, otlpmetricgrpc.WithCompressor("gzip"))
+	}
+	return opts, nil
+}
+
+// transport returns nil if the configuration does not say; the library decides
+// then, by the standard variables.
+func transport(cfg Config, plain *bool) (credentials.TransportCredentials, error) {
+	if plain != nil && *plain {
+		return insecure.NewCredentials(), nil
+	}
+	if plain == nil && cfg.Certificate == "" && cfg.ClientCertificate == "" {
+		return nil, nil
+	}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if cfg.Certificate != "" {
+		pem, err := os.ReadFile(cfg.Certificate)
+		if err != nil {
+			return nil, fmt.Errorf("opentelemetry.certificate: %w", err)
+		}
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("opentelemetry.certificate: no certificate in %s", cfg.Certificate)
+		}
+	}
+	if cfg.ClientCertificate != "" {
+		pair, err := tls.LoadX509KeyPair(cfg.ClientCertificate, cfg.ClientKey)
+		if err != nil {
+			return nil, fmt.Errorf("opentelemetry.client_certificate: %w", err)
+		}
+		conf.Certificates = []tls.Certificate{pair}
+	}
+	return credentials.NewTLS(conf), nil
+}
+
+// export sends the metrics of one FreeSWITCH server and says what to do next.
+func (c *client) export(ctx context.Context, instance string, metrics []metricdata.Metrics) verdict {
+	var out outcome
+	err := c.otlp.Export(context.WithValue(ctx, outcomeKey{}, &out), &metricdata.ResourceMetrics{
+		Resource: c.resource(instance),
+		ScopeMetrics: []metricdata.ScopeMetrics{{
+			Scope:   instrumentation.Scope{Name: scopeName},
+			Metrics: metrics,
+		}},
+	})
+	return decide(err, out)
+}
+
+// resource is the FreeSWITCH server. Nothing of this replica is in it: another
+// replica must continue the same series.
+func (c *client) resource(instance string) *resource.Resource {
+	attrs := []attribute.KeyValue{attribute.String("service.name", "freeswitch")}
+	if instance != "" {
+		attrs = append(attrs, attribute.String("service.instance.id", instance))
+	}
+	if c.namespace != "" {
+		attrs = append(attrs, attribute.String("service.namespace", c.namespace))
+	}
+	return resource.NewSchemaless(attrs...)
+}
+
+func (c *client) close(ctx context.Context) error { return c.otlp.Shutdown(ctx) }
+
+type outcomeKey struct{}
+
+// watch keeps what an answer said: the library's error for a partial success
+// has a type that only the library can name.
+func watch(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	err := call(ctx, method, req, reply, cc, opts...)
+	out, ok := ctx.Value(outcomeKey{}).(*outcome)
+	if !ok || err != nil {
+		return err
+	}
+	out.answered = true
+	if r, ok := reply.(*colmetricpb.ExportMetricsServiceResponse); ok {
+		out.rejected, out.message = r.GetPartialSuccess().GetRejectedDataPoints(), r.GetPartialSuccess().GetErrorMessage()
+	}
+	return nil
+}

@@ -1,0 +1,160 @@
+package exporter
+
+import (
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+)
+
+// PacketsLost says how freeswitch.rtcp.packets_lost is sent.
+type PacketsLost string
+
+const (
+	// LostGauge sends the packets lost in each interval.
+	LostGauge PacketsLost = "gauge"
+	// LostCumulative sends a monotonic cumulative sum per leg and direction.
+	// Its start time is left unknown: a sample does not carry the time of the
+	// leg's first report, and any other start would be invented.
+	LostCumulative PacketsLost = "cumulative"
+)
+
+// Config of an exporter: the section opentelemetry of the configuration file.
+// What is unset here is left to the standard variables OTEL_EXPORTER_OTLP_*,
+// which the OTLP library reads from the environment of the process.
+type Config struct {
+	// Endpoint is host:port of the OTLP/gRPC receiver. If neither it nor a
+	// standard variable is set, it is localhost:4317 without TLS.
+	Endpoint string `yaml:"endpoint" env:"FSAGENT_OTEL_ENDPOINT"`
+	// Insecure switches TLS off. Unset with an Endpoint means TLS, unless
+	// OTEL_EXPORTER_OTLP_INSECURE says otherwise.
+	Insecure *bool `yaml:"insecure" env:"FSAGENT_OTEL_INSECURE"`
+	// Headers go with every request; in the environment as key=value,key=value.
+	Headers Headers `yaml:"headers" env:"FSAGENT_OTEL_HEADERS"`
+	// Certificate of the authority that signed the endpoint's, PEM file; unset
+	// means the system's.
+	Certificate string `yaml:"certificate" env:"FSAGENT_OTEL_CERTIFICATE"`
+	// ClientCertificate and ClientKey for mutual TLS, PEM files.
+	ClientCertificate string `yaml:"client_certificate" env:"FSAGENT_OTEL_CLIENT_CERTIFICATE"`
+	ClientKey         string `yaml:"client_key" env:"FSAGENT_OTEL_CLIENT_KEY"`
+	// Timeout of one request; 0 means the standard variable, else 10 s.
+	Timeout time.Duration `yaml:"timeout" env:"FSAGENT_OTEL_TIMEOUT"`
+	// Compression is "gzip", "none" or unset.
+	Compression string `yaml:"compression" env:"FSAGENT_OTEL_COMPRESSION"`
+
+	// SkipZeroValues leaves out every gauge point whose value is 0, as the
+	// product this replaces did. Cumulative sums are never left out: their zero
+	// is where counting starts.
+	SkipZeroValues bool `yaml:"skip_zero_values" env:"FSAGENT_OTEL_SKIP_ZERO_VALUES"`
+	// PacketsLost is "gauge" or "cumulative".
+	PacketsLost PacketsLost `yaml:"packets_lost" env:"FSAGENT_OTEL_PACKETS_LOST"`
+	// ServiceNamespace is the resource attribute service.namespace; unset means
+	// none.
+	ServiceNamespace string `yaml:"service_namespace" env:"FSAGENT_OTEL_SERVICE_NAMESPACE"`
+
+	// MaxPoints, MaxBytes and MaxSpan limit one request: points, bytes before
+	// compression, and the event time between its oldest and newest point. A
+	// default OpenTelemetry Collector refuses requests over 4 MiB.
+	MaxPoints int           `yaml:"max_points" env:"FSAGENT_OTEL_MAX_POINTS"`
+	MaxBytes  int           `yaml:"max_bytes" env:"FSAGENT_OTEL_MAX_BYTES"`
+	MaxSpan   time.Duration `yaml:"max_span" env:"FSAGENT_OTEL_MAX_SPAN"`
+	// BatchDelay is how long a sample waits for others to share its request.
+	BatchDelay time.Duration `yaml:"batch_delay" env:"FSAGENT_OTEL_BATCH_DELAY"`
+	// Lanes is how many requests may be in flight at once.
+	Lanes int `yaml:"lanes" env:"FSAGENT_OTEL_LANES"`
+	// BufferBytes is how many bytes of messages wait in memory, at most. Their
+	// decoded form takes about five times as much.
+	BufferBytes int `yaml:"buffer_bytes" env:"FSAGENT_OTEL_BUFFER_BYTES"`
+	// MaxAckPending is how many messages all replicas together may hold.
+	MaxAckPending int `yaml:"max_ack_pending" env:"FSAGENT_OTEL_MAX_ACK_PENDING"`
+	// AckWait is how long after the last sign of life of a replica its messages
+	// go to another one.
+	AckWait time.Duration `yaml:"ack_wait" env:"FSAGENT_OTEL_ACK_WAIT"`
+	// MaxFuture is how far the time of a sample may be ahead of our clock.
+	MaxFuture time.Duration `yaml:"max_future" env:"FSAGENT_OTEL_MAX_FUTURE"`
+	// ParkAfter is how long a single sample is offered to an endpoint that
+	// refuses it and takes nothing else either.
+	ParkAfter time.Duration `yaml:"park_after" env:"FSAGENT_OTEL_PARK_AFTER"`
+	// StopTimeout is how long Run finishes what it has when it is asked to stop.
+	StopTimeout time.Duration `yaml:"stop_timeout" env:"FSAGENT_OTEL_STOP_TIMEOUT"`
+
+	// StandardEndpoint and StandardMetricsEndpoint tell whether the OTLP library
+	// will find an endpoint of its own; their values are not used.
+	StandardEndpoint        string `yaml:"-" env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
+	StandardMetricsEndpoint string `yaml:"-" env:"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"`
+}
+
+// DefaultConfig sends to a collector on this machine.
+func DefaultConfig() Config {
+	return Config{
+		PacketsLost:   LostGauge,
+		MaxPoints:     3000,
+		MaxBytes:      1 << 20,
+		MaxSpan:       5 * time.Minute,
+		BatchDelay:    200 * time.Millisecond,
+		Lanes:         2,
+		BufferBytes:   16 << 20,
+		MaxAckPending: 2000,
+		AckWait:       30 * time.Second,
+		MaxFuture:     10 * time.Minute,
+		ParkAfter:     time.Minute,
+		StopTimeout:   5 * time.Second,
+	}
+}
+
+// Validate returns all mistakes, each naming its key.
+func (c Config) Validate() error {
+	var errs []error
+	wrong := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("opentelemetry.%s: %w", key, fmt.Errorf(format, args...)))
+	}
+	if c.PacketsLost != LostGauge && c.PacketsLost != LostCumulative {
+		wrong("packets_lost", "%q is not gauge or cumulative", c.PacketsLost)
+	}
+	if c.Compression != "" && c.Compression != "none" && c.Compression != "gzip" {
+		wrong("compression", "%q is not gzip or none", c.Compression)
+	}
+	if (c.ClientCertificate == "") != (c.ClientKey == "") {
+		wrong("client_certificate", "belongs together with client_key")
+	}
+	if c.Insecure != nil && *c.Insecure && (c.Certificate != "" || c.ClientCertificate != "") {
+		wrong("insecure", "true and certificates exclude each other")
+	}
+	if !utf8.ValidString(c.ServiceNamespace) {
+		wrong("service_namespace", "is not valid UTF-8")
+	}
+	if err := c.Headers.validate(); err != nil {
+		wrong("headers", "%w", err)
+	}
+	for _, n := range []struct {
+		key              string
+		value, low, high int
+	}{
+		{"max_points", c.MaxPoints, 1, 100_000},
+		{"max_bytes", c.MaxBytes, 1 << 10, 64 << 20},
+		{"lanes", c.Lanes, 1, 64},
+		{"buffer_bytes", c.BufferBytes, 8 << 20, 1 << 34},
+		{"max_ack_pending", c.MaxAckPending, 1, 1 << 20},
+	} {
+		if n.value < n.low || n.value > n.high {
+			wrong(n.key, "%d is not between %d and %d", n.value, n.low, n.high)
+		}
+	}
+	for _, d := range []struct {
+		key              string
+		value, low, high time.Duration
+	}{
+		{"timeout", c.Timeout, 0, time.Hour},
+		{"max_span", c.MaxSpan, time.Second, 24 * time.Hour},
+		{"batch_delay", c.BatchDelay, time.Millisecond, time.Minute},
+		{"ack_wait", c.AckWait, time.Second, time.Hour},
+		{"max_future", c.MaxFuture, time.Second, 365 * 24 * time.Hour},
+		{"park_after", c.ParkAfter, 0, 24 * time.Hour},
+		{"stop_timeout", c.StopTimeout, 0, time.Hour},
+	} {
+		if d.value < d.low || d.value > d.high {
+			wrong(d.key, "%v is not between %v and %v", d.value, d.low, d.high)
+		}
+	}
+	return errors.Join(errs...)
+}

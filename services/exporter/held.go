@@ -1,0 +1,172 @@
+package exporter
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// delivery is one message of the stream while samples of it are on their way.
+type delivery struct {
+	held     *held
+	sequence uint64
+	size     int
+	data     []byte
+	// open counts the samples that are not settled, and one more while the lane
+	// still reads the message.
+	open atomic.Int32
+	// oldest is the event time of its oldest sample, or the time of the message
+	// until it is decoded. Microseconds since 1970.
+	oldest atomic.Int64
+	// msg is the latest delivery of the message; guarded by held.
+	msg jetstream.Msg
+}
+
+// settle one sample of d; the last acknowledges the message.
+func (d *delivery) settle() {
+	if d.open.Add(-1) == 0 {
+		d.held.settled(d)
+	}
+}
+
+// held is every message that this replica has and has not acknowledged.
+type held struct {
+	log   *slog.Logger
+	mu    sync.Mutex
+	open  map[uint64]*delivery
+	bytes int
+	// owed are messages whose acknowledgement could not be sent.
+	owed map[uint64]jetstream.Msg
+	// freed tells the intake that there is room again.
+	freed chan struct{}
+}
+
+func newHeld(log *slog.Logger) *held {
+	return &held{
+		log:   log,
+		open:  map[uint64]*delivery{},
+		owed:  map[uint64]jetstream.Msg{},
+		freed: make(chan struct{}, 1),
+	}
+}
+
+// take a message. It returns nil if the message is held already: the server
+// believed us dead; the samples go out once and the new delivery is the one to
+// acknowledge.
+func (h *held) take(msg jetstream.Msg, meta *jetstream.MsgMetadata) *delivery {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	seq := meta.Sequence.Stream
+	if d := h.open[seq]; d != nil {
+		d.msg = msg
+		return nil
+	}
+	if h.owed[seq] != nil {
+		h.owed[seq] = msg
+		h.ack(seq, msg)
+		return nil
+	}
+	d := &delivery{held: h, sequence: seq, size: len(msg.Data()), data: msg.Data(), msg: msg}
+	d.open.Store(1)
+	d.oldest.Store(meta.Timestamp.UnixMicro())
+	h.open[seq] = d
+	h.bytes += d.size
+	return d
+}
+
+func (h *held) settled(d *delivery) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.open, d.sequence)
+	h.bytes -= d.size
+	h.ack(d.sequence, d.msg)
+	select {
+	case h.freed <- struct{}{}:
+	default:
+	}
+}
+
+// ack a message, or remember to do it later. The caller holds mu.
+func (h *held) ack(seq uint64, msg jetstream.Msg) {
+	if err := msg.Ack(); err != nil {
+		h.owed[seq] = msg
+		h.log.Debug("acknowledgement waits for NATS", "seq", seq, "err", err)
+		return
+	}
+	delete(h.owed, seq)
+}
+
+// alive tells the server that every message is still worked on, and sends the
+// acknowledgements that are owed.
+func (h *held) alive() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, d := range h.open {
+		if err := d.msg.InProgress(); err != nil {
+			h.log.Debug("sign of life not sent", "seq", d.sequence, "err", err)
+			return
+		}
+	}
+	for seq, msg := range h.owed {
+		h.ack(seq, msg)
+	}
+}
+
+// giveBack hands every open message to the other replicas at once.
+func (h *held) giveBack() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for seq, d := range h.open {
+		if err := d.msg.Nak(); err != nil {
+			h.log.Debug("message not given back, it comes again by itself", "seq", seq, "err", err)
+		}
+		delete(h.open, seq)
+	}
+	h.bytes = 0
+}
+
+// room waits until at least a quarter of limit is free and returns how much is;
+// false if ctx ended.
+func (h *held) room(ctx context.Context, limit int) (int, bool) {
+	for {
+		h.mu.Lock()
+		free := limit - h.bytes
+		h.mu.Unlock()
+		if ctx.Err() != nil {
+			return 0, false
+		}
+		if free >= limit/4 {
+			return free, true
+		}
+		select {
+		case <-ctx.Done():
+		case <-h.freed:
+		}
+	}
+}
+
+// count of open messages.
+func (h *held) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.open)
+}
+
+// lag is the age of the oldest sample that is not exported; 0 if there is none.
+func (h *held) lag(now time.Time) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	oldest := int64(math.MaxInt64)
+	for _, d := range h.open {
+		oldest = min(oldest, d.oldest.Load())
+	}
+	if oldest == math.MaxInt64 {
+		return 0
+	}
+	return max(now.Sub(time.UnixMicro(oldest)), 0)
+}

@@ -1,0 +1,75 @@
+package exporter
+
+import (
+	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
+	"go.opentelemetry.io/otel/attribute"
+)
+
+// maxLabels is how many labels a point has at most.
+const maxLabels = 10
+
+// labels of a sample that are not empty, in a buffer that is used again for the
+// next sample.
+type labels struct {
+	pairs  [maxLabels]attribute.KeyValue
+	n      int
+	source string
+}
+
+// of sets the labels that all points of s share.
+func (l *labels) of(s *fsagentv1.Sample) {
+	l.n = 0
+	l.add("fs_instance", s.GetFsInstance())
+	l.add("channel_id", s.GetChannelId())
+	l.add("correlation_id", s.GetCorrelationId())
+	l.add("call_id", s.GetCallId())
+	l.add("domain_name", s.GetDomainName())
+	if s.HasReport() {
+		l.source = "mos_model"
+		l.add("direction", direction(s.GetDirection()))
+		l.add("media", s.GetMedia())
+		return
+	}
+	l.source = "mos_source"
+	l.add("codec_name", s.GetCodecName())
+	l.add("src_ip", s.GetSrcIp())
+	l.add("dst_ip", s.GetDstIp())
+}
+
+func (l *labels) add(key, value string) {
+	if value != "" {
+		l.pairs[l.n] = attribute.String(key, value)
+		l.n++
+	}
+}
+
+// set returns the shared labels and those of one value.
+func (l *labels) set(d fsagentv1.Direction, m fsagentv1.MosSource) attribute.Set {
+	shared := l.n
+	l.add("direction", direction(d))
+	l.add(l.source, mosSource(m))
+	pairs := l.pairs // NewSet sorts in place
+	set := attribute.NewSet(pairs[:l.n]...)
+	l.n = shared
+	return set
+}
+
+// size is an upper bound for the bytes of the labels of one point on the wire,
+// with those of its own value.
+func (l *labels) size() int {
+	n := pairSize("direction", "outbound") + pairSize("mos_source", "freeswitch")
+	for _, kv := range l.pairs[:l.n] {
+		n += pairSize(string(kv.Key), kv.Value.AsString())
+	}
+	return n
+}
+
+// pairSize is an upper bound for one label: tags and lengths of the pair, its
+// key, its value and the string in it, of one byte each while all is short.
+func pairSize(key, value string) int {
+	n := len(key) + len(value)
+	if n < 100 {
+		return n + 8
+	}
+	return n + 8 + 3*4
+}

@@ -1,0 +1,136 @@
+package exporter
+
+import (
+	"context"
+	"time"
+
+	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
+)
+
+// lane reads the messages of its partitions, assembles requests and sends them,
+// one at a time. All but its channel belongs to the goroutine of run.
+type lane struct {
+	*Exporter
+	client    *client
+	in        chan *delivery
+	measurer  measurer
+	assembler assembler
+	builder   builder
+	labels    labels
+	pause     *pause
+	said      string
+	stopped   bool
+}
+
+func newLane(e *Exporter, c *client) *lane {
+	cumulative := e.cfg.PacketsLost == LostCumulative
+	return &lane{
+		Exporter: e,
+		client:   c,
+		// The server hands out no more than this, so the intake does not block.
+		in:        make(chan *delivery, e.cfg.MaxAckPending),
+		measurer:  measurer{skipZero: e.cfg.SkipZeroValues, cumulative: cumulative},
+		assembler: assembler{limits: limits{points: e.cfg.MaxPoints, bytes: e.cfg.MaxBytes, span: e.cfg.MaxSpan}, open: map[string]*request{}},
+		builder:   builder{cumulative: cumulative},
+		pause:     newPause(200*time.Millisecond, 2*time.Second),
+	}
+}
+
+// run until in is closed and all of it is sent, or until sending fails after
+// stop ended. Requests are made under work, waits end with stop.
+func (l *lane) run(stop, work context.Context) {
+	late := time.NewTimer(time.Hour)
+	late.Stop()
+	defer late.Stop()
+	for !l.stopped {
+		select {
+		case d, ok := <-l.in:
+			if !ok {
+				l.sendAll(stop, work)
+				return
+			}
+			empty := len(l.assembler.open) == 0
+			l.read(stop, work, d)
+			if empty && len(l.assembler.open) > 0 {
+				late.Reset(l.cfg.BatchDelay)
+			}
+		case <-late.C:
+			l.sendAll(stop, work)
+		}
+	}
+}
+
+func (l *lane) sendAll(stop, work context.Context) {
+	for _, r := range l.assembler.close() {
+		l.send(stop, work, r)
+	}
+}
+
+// read a message and send the requests that it fills.
+func (l *lane) read(stop, work context.Context, d *delivery) {
+	samples, bad, err := decode(d.data)
+	if err != nil {
+		l.park(stop, work, letter{sequence: d.sequence, reason: reasonUndecodable, detail: err.Error(), data: d.data})
+	}
+	for i, data := range bad {
+		l.park(stop, work, letter{sequence: d.sequence, index: i, reason: reasonUndecodable, detail: "not a sample", data: data})
+	}
+	d.data = nil
+	l.metrics.samples.Add(uint64(len(samples)))
+	l.observeAge(d, samples)
+	var values []measurement
+	for _, s := range samples {
+		from := len(values)
+		values = l.measurer.measure(values, s)
+		l.take(stop, work, d, s, values[from:len(values):len(values)])
+	}
+	if !l.stopped {
+		d.settle()
+	}
+}
+
+// take one sample: park it, leave it out, or put it in a request.
+func (l *lane) take(stop, work context.Context, d *delivery, s *fsagentv1.Sample, values []measurement) {
+	if reason, detail := l.unfit(s, values); reason != "" {
+		l.park(stop, work, sampleLetter(d.sequence, s, reason, detail))
+		return
+	}
+	if len(values) == 0 {
+		return
+	}
+	l.labels.of(s)
+	d.open.Add(1)
+	it := item{sample: s, values: values, from: d, bytes: len(values) * (l.labels.size() + pointSize)}
+	if full := l.assembler.add(it); full != nil {
+		l.send(stop, work, full)
+	}
+}
+
+// unfit names what makes a sample unfit for any endpoint, "" if nothing does.
+func (l *lane) unfit(s *fsagentv1.Sample, values []measurement) (r reason, detail string) {
+	at := time.UnixMicro(s.GetTimeUs())
+	switch {
+	case s.GetTimeUs() <= 0:
+		return reasonTime, "the sample has no time"
+	case time.Until(at) > l.cfg.MaxFuture:
+		return reasonTime, "time " + at.UTC().Format(time.RFC3339) + " is in the future"
+	case !s.HasBody():
+		return reasonKind, "neither a report nor the end of a leg; a newer calculator?"
+	case !finite(values):
+		return reasonValue, "a value is not a number"
+	}
+	return "", ""
+}
+
+// observeAge gives the lag its times. Samples that will be parked do not count.
+func (l *lane) observeAge(d *delivery, samples []*fsagentv1.Sample) {
+	oldest := int64(0)
+	for _, s := range samples {
+		if t := s.GetTimeUs(); t > 0 && (oldest == 0 || t < oldest) {
+			oldest = t
+		}
+	}
+	if oldest > 0 {
+		d.oldest.Store(oldest)
+	}
+}
