@@ -93,7 +93,7 @@ func (t *Table) summarise(l *leg, d rtcp.Direction, c counters) *fsagentv1.Direc
 		return m
 	}
 	if st.jitter.count > 0 {
-		m.SetJitterMeanMs(mean(st.jitter))
+		m.SetJitterMeanMs(float64(st.jitter.mean()) / 1e6)
 		m.SetJitterMaxMs(float64(st.jitter.max) / 1e6)
 	}
 	if st.rttUS > 0 {
@@ -184,15 +184,9 @@ func setJitter(m *fsagentv1.LegEnd, in, out summary) {
 		m.SetJitterReason(reason)
 		return
 	}
-	m.SetJitterAvgMs((mean(in) + mean(out)) / 2)
+	m.SetJitterAvgMs(float64(in.mean()+out.mean()) / 2e6)
 	m.SetJitterMinMs(float64(min(in.min, out.min)) / 1e6)
 	m.SetJitterMaxMs(float64(max(in.max, out.max)) / 1e6)
-}
-
-// mean in milliseconds, of whole nanoseconds.
-func mean(s summary) float64 {
-	n := int64(s.count)
-	return float64((s.sum+n/2)/n) / 1e6
 }
 
 func (l *leg) setTotals(m *fsagentv1.LegEnd, c counters) {

@@ -73,13 +73,19 @@ func (s *summary) add(v int64) {
 	s.count++
 }
 
+// mean is rounded to the nearest nanosecond; there must be a value.
+func (s *summary) mean() int64 {
+	n := int64(s.count)
+	return (s.sum + n/2) / n
+}
+
 func newLeg(c *core, uniqueID string) *leg {
 	return &leg{core: c, uniqueID: uniqueID, index: -1}
 }
 
 func (l *leg) key() Key { return Key{CoreUUID: l.core.uuid, UniqueID: l.uniqueID} }
 
-// identity prepares the labels of a leg that had no event before.
+// name prepares the labels of a leg that had no event before.
 func (l *leg) name() {
 	if l.channelID == "" {
 		l.channelID = utf8Text([]byte(l.uniqueID))
@@ -123,12 +129,12 @@ func (l *leg) identify(e event.Event, k kind) {
 
 // found is the headers of a channel event that identify reads, encoded.
 type found struct {
-	direction, created, answered                   []byte
-	readCodec, writeCodec, readRate                []byte
-	otherLeg, originator, originatingLeg           []byte
-	sipCallID, domain, fromHost, toHost            []byte
-	useCodec, useRate, ssrc                        []byte
-	remoteMedia, remoteAudio, localMedia, hangupAt []byte
+	direction, created, answered         []byte
+	readCodec, writeCodec, readRate      []byte
+	otherLeg, originator, originatingLeg []byte
+	sipCallID, domain, fromHost, toHost  []byte
+	useCodec, useRate, ssrc              []byte
+	remoteMedia, remoteAudio, localMedia []byte
 }
 
 func (f *found) take(name, value []byte) {

@@ -41,7 +41,7 @@ const (
 	// Late: an event of an unknown leg, older than the linger time. Such a leg
 	// may have ended and been forgotten; nothing can tell.
 	Late Outcome = "late"
-	// AfterEnd: the leg has ended and the event has nothing to add.
+	// AfterEnd: an RTCP report of a leg whose account is out already.
 	AfterEnd Outcome = "after_end"
 )
 
@@ -153,7 +153,10 @@ func (t *Table) Apply(seq uint64, instance string, raw []byte, emit func(*fsagen
 	case l.recent.has(id.Sequence):
 		return Duplicate
 	case l.endedClock != 0 && !begins(e, kind, l):
-		return AfterEnd
+		if kind == message {
+			return AfterEnd
+		}
+		return Applied // CHANNEL_DESTROY always comes; it has nothing to add
 	}
 	return t.step(c, l, kind, e, seq, emit)
 }
