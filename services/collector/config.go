@@ -1,0 +1,130 @@
+package collector
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fsagent/fsagent/services/collector/esl"
+)
+
+// Config of a collector.
+type Config struct {
+	// Instances are the FreeSWITCH servers; in the environment a JSON list of
+	// the same objects.
+	Instances Instances       `yaml:"freeswitch_instances" env:"FSAGENT_FREESWITCH_INSTANCES"`
+	Events    EventsConfig    `yaml:"events"`
+	ESL       ESLConfig       `yaml:"esl"`
+	Publish   PublisherConfig `yaml:"publish"`
+}
+
+// EventsConfig says what is asked for, what is published and how much may wait.
+type EventsConfig struct {
+	// RTCP subscribes to RECV_RTCP_MESSAGE and SEND_RTCP_MESSAGE.
+	RTCP bool `yaml:"rtcp" env:"FSAGENT_EVENTS_RTCP"`
+	// QoS publishes FreeSWITCH's own statistics at the end of a leg
+	// (rtp_audio_*). Ends of legs are published in any case.
+	QoS bool `yaml:"qos" env:"FSAGENT_EVENTS_QOS"`
+	// Variables are channel variables to publish besides those that the
+	// calculator reads, separated by commas; "*" is all but secrets.
+	Variables string `yaml:"variables" env:"FSAGENT_EVENTS_VARIABLES"`
+	// BufferBytes is how much of one FreeSWITCH's events may wait for NATS.
+	BufferBytes int64 `yaml:"buffer_bytes" env:"FSAGENT_EVENTS_BUFFER_BYTES"`
+}
+
+// ESLConfig is how to deal with the event socket of every FreeSWITCH.
+type ESLConfig struct {
+	DialTimeout  time.Duration `yaml:"dial_timeout" env:"FSAGENT_ESL_DIAL_TIMEOUT"`
+	ReplyTimeout time.Duration `yaml:"reply_timeout" env:"FSAGENT_ESL_REPLY_TIMEOUT"`
+	// IdleTimeout is after how long without a byte the server is asked whether
+	// it lives; HEARTBEAT comes every 20 s.
+	IdleTimeout time.Duration `yaml:"idle_timeout" env:"FSAGENT_ESL_IDLE_TIMEOUT"`
+	// ProbeTimeout is how long it may take to answer that.
+	ProbeTimeout time.Duration `yaml:"probe_timeout" env:"FSAGENT_ESL_PROBE_TIMEOUT"`
+	// RetryMin and RetryMax bound the wait between two attempts to connect.
+	RetryMin time.Duration `yaml:"retry_min" env:"FSAGENT_ESL_RETRY_MIN"`
+	RetryMax time.Duration `yaml:"retry_max" env:"FSAGENT_ESL_RETRY_MAX"`
+	// MaxBodyBytes is the largest event that is read.
+	MaxBodyBytes int `yaml:"max_body_bytes" env:"FSAGENT_ESL_MAX_BODY_BYTES"`
+}
+
+// PublisherConfig is how events go to the stream.
+type PublisherConfig struct {
+	// Window is how many events of one FreeSWITCH may be without the stream's
+	// acknowledgement, in messages and in bytes.
+	Window      int `yaml:"window" env:"FSAGENT_PUBLISH_WINDOW"`
+	WindowBytes int `yaml:"window_bytes" env:"FSAGENT_PUBLISH_WINDOW_BYTES"`
+	// AckTimeout is when what was not acknowledged is published again.
+	AckTimeout time.Duration `yaml:"ack_timeout" env:"FSAGENT_PUBLISH_ACK_TIMEOUT"`
+	// StopTimeout is how long the last events may take when the collector stops.
+	StopTimeout time.Duration `yaml:"stop_timeout" env:"FSAGENT_PUBLISH_STOP_TIMEOUT"`
+}
+
+// DefaultConfig has everything but the servers.
+func DefaultConfig() Config {
+	return Config{
+		Events: EventsConfig{RTCP: true, QoS: true, BufferBytes: 64 << 20},
+		ESL: ESLConfig{
+			DialTimeout:  5 * time.Second,
+			ReplyTimeout: 5 * time.Second,
+			IdleTimeout:  30 * time.Second,
+			ProbeTimeout: 5 * time.Second,
+			RetryMin:     time.Second,
+			RetryMax:     time.Minute,
+			MaxBodyBytes: esl.DefaultMaxBody,
+		},
+		Publish: PublisherConfig{
+			Window:      1024,
+			WindowBytes: 4 << 20,
+			AckTimeout:  5 * time.Second,
+			StopTimeout: 10 * time.Second,
+		},
+	}
+}
+
+// Validate names every mistake with its key.
+func (c Config) Validate() error {
+	errs := []error{c.Instances.validate()}
+	if _, err := esl.NewFilter(c.filter()); err != nil {
+		errs = append(errs, fmt.Errorf("events.variables: %w", err))
+	}
+	for _, d := range []struct {
+		key   string
+		value time.Duration
+	}{
+		{"esl.dial_timeout", c.ESL.DialTimeout},
+		{"esl.reply_timeout", c.ESL.ReplyTimeout},
+		{"esl.idle_timeout", c.ESL.IdleTimeout},
+		{"esl.probe_timeout", c.ESL.ProbeTimeout},
+		{"esl.retry_min", c.ESL.RetryMin},
+		{"esl.retry_max", c.ESL.RetryMax},
+		{"publish.ack_timeout", c.Publish.AckTimeout},
+		{"publish.stop_timeout", c.Publish.StopTimeout},
+	} {
+		if d.value <= 0 {
+			errs = append(errs, fmt.Errorf("%s: %v is not more than 0", d.key, d.value))
+		}
+	}
+	if c.ESL.RetryMax < c.ESL.RetryMin {
+		errs = append(errs, fmt.Errorf("esl.retry_max: %v is less than esl.retry_min, %v", c.ESL.RetryMax, c.ESL.RetryMin))
+	}
+	for _, n := range []struct {
+		key         string
+		value       int64
+		least, most int64
+	}{
+		{"events.buffer_bytes", c.Events.BufferBytes, 64 << 10, 64 << 30},
+		{"esl.max_body_bytes", int64(c.ESL.MaxBodyBytes), 64 << 10, 1 << 30},
+		{"publish.window", int64(c.Publish.Window), 1, 64 << 10},
+		{"publish.window_bytes", int64(c.Publish.WindowBytes), 16 << 10, 1 << 30},
+	} {
+		if n.value < n.least || n.value > n.most {
+			errs = append(errs, fmt.Errorf("%s: %d is not between %d and %d", n.key, n.value, n.least, n.most))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) filter() esl.FilterConfig {
+	return esl.FilterConfig{Variables: c.Events.Variables, WithoutStatistics: !c.Events.QoS}
+}

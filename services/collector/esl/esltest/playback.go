@@ -1,0 +1,253 @@
+package esltest
+
+import (
+	"bytes"
+	"cmp"
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/fsagent/fsagent/internal/recording"
+)
+
+// ErrClosed is returned when the server is closed while something waits for it.
+var ErrClosed = errors.New("simulated FreeSWITCH is closed")
+
+// AsFast as Playback.Speed is as fast as the clients read.
+const AsFast = 0
+
+// Playback says what to play and how.
+type Playback struct {
+	Recordings []*recording.Recording
+	// Together plays the recordings at once, each from its own beginning; else
+	// they come one after another.
+	Together bool
+	// Speed is the factor to the pace of the recording: 1 is its own, AsFast is
+	// without any waiting.
+	Speed float64
+	// Clients is how many subscribed clients to wait for before it begins.
+	Clients int
+
+	// Copies plays everything this many times at once, each copy with uuids and
+	// numbers of its own, Stagger behind the one before it. 0 is 1.
+	Copies  int
+	Stagger time.Duration
+	// Rounds plays everything this many times one after another, with uuids,
+	// numbers and times that go on; 0 is 1, and a negative number is until ctx ends.
+	Rounds int
+	// OneLife gives all events the server's Core-UUID and numbers from one range,
+	// as if one FreeSWITCH had lived through all of it. More than one copy or
+	// round implies it.
+	OneLife bool
+	// Start is what the time of the first event becomes; zero keeps the recorded
+	// times (of further copies and rounds: moves them on from there).
+	Start time.Time
+	// Disconnect plays the notice with which a recording ends, and closes.
+	Disconnect bool
+}
+
+// pauseBetween separates recordings, and rounds, that are played in a row.
+const pauseBetween = time.Second
+
+// entry is one event of the tape.
+type entry struct {
+	template
+	offset time.Duration // since the beginning of the tape
+	base   uint64        // added to the sequence in one life
+	shift  time.Duration // from the recorded time to the tape's
+	notice bool
+}
+
+type tape struct {
+	entries []entry
+	length  time.Duration
+	stride  uint64 // numbers that one pass uses up in one life
+	first   time.Time
+}
+
+// Play plays and returns when everything has been written to the clients; a
+// client that does not read makes it wait. It returns the number of events
+// played, and ErrClosed or the cause of ctx if it was ended.
+func (s *Server) Play(ctx context.Context, p Playback) (int, error) {
+	if p.Clients > 0 {
+		if err := s.WaitForClient(ctx, p.Clients); err != nil {
+			return 0, err
+		}
+	}
+	t, err := newTape(p)
+	if err != nil {
+		return 0, err
+	}
+	defer s.flush()
+	run := player{srv: s, p: p, tape: t, pace: newPace(p.Speed)}
+	run.oneLife = p.OneLife || p.Copies > 1 || p.Rounds > 1 || p.Rounds < 0
+	for round := 0; p.Rounds < 0 || round < max(p.Rounds, 1); round++ {
+		if err := run.round(ctx, round); err != nil {
+			return run.played, err
+		}
+	}
+	return run.played, nil
+}
+
+func newTape(p Playback) (*tape, error) {
+	t := &tape{}
+	var at time.Duration
+	for _, r := range p.Recordings {
+		if len(r.Frames) == 0 {
+			continue
+		}
+		begin := r.Frames[0].At
+		if t.first.IsZero() {
+			t.first = begin
+		}
+		var highest uint64
+		for i, f := range r.Frames {
+			e := entry{offset: at + f.At.Sub(begin), base: t.stride, shift: t.first.Add(at).Sub(begin)}
+			switch {
+			case f.IsEvent():
+				var err error
+				if e.template, err = newTemplate(f.Body); err != nil {
+					return nil, fmt.Errorf("play %s, frame %d: %w", r.Name, i, err)
+				}
+				highest = max(highest, e.sequence)
+			case p.Disconnect && bytes.HasPrefix(f.Bytes, []byte("Content-Type: text/disconnect-notice")):
+				e.notice = true
+			default:
+				continue
+			}
+			t.entries = append(t.entries, e)
+			t.length = max(t.length, e.offset)
+		}
+		t.stride += highest + 1
+		if !p.Together {
+			at = t.length + pauseBetween
+		}
+	}
+	slices.SortStableFunc(t.entries, func(a, b entry) int { return cmp.Compare(a.offset, b.offset) })
+	return t, nil
+}
+
+// player is one call of Play.
+type player struct {
+	srv     *Server
+	p       Playback
+	tape    *tape
+	pace    *pace
+	oneLife bool
+	played  int
+	buf     []byte
+}
+
+func (r *player) round(ctx context.Context, round int) error {
+	copies := max(r.p.Copies, 1)
+	offset := time.Duration(round) * (r.tape.length + time.Duration(copies-1)*r.p.Stagger + pauseBetween)
+	heads := make(heads, 0, copies)
+	for c := range copies {
+		heads = append(heads, head{tape: r.tape, copy: c, delay: offset + time.Duration(c)*r.p.Stagger})
+	}
+	heap.Init(&heads)
+	for len(heads) > 0 && heads[0].pos < len(r.tape.entries) {
+		h := &heads[0]
+		e := &r.tape.entries[h.pos]
+		if err := r.pace.wait(ctx, r.srv, e.offset+h.delay); err != nil {
+			return err
+		}
+		r.emit(e, uint64(round*copies+h.copy), h.delay)
+		h.pos++
+		if h.pos < len(r.tape.entries) {
+			heap.Fix(&heads, 0)
+		} else {
+			heap.Pop(&heads)
+		}
+	}
+	return nil
+}
+
+func (r *player) emit(e *entry, copy uint64, delay time.Duration) {
+	if e.notice {
+		r.srv.Disconnect()
+		return
+	}
+	r.played++
+	shift := delay
+	if !r.p.Start.IsZero() {
+		shift += e.shift + r.p.Start.Sub(r.tape.first)
+	}
+	if r.oneLife {
+		r.buf = e.render(r.buf[:0], uint32(copy), r.srv.coreUUID(), e.base+e.sequence+copy*r.tape.stride, shift.Microseconds())
+	} else if shift != 0 {
+		r.buf = e.render(r.buf[:0], 0, e.core, e.sequence, shift.Microseconds())
+	} else {
+		r.srv.deliver(e.raw)
+		return
+	}
+	r.srv.deliver(r.buf)
+}
+
+// heads are the copies, the one with the earliest event first.
+type heads []head
+
+type head struct {
+	tape  *tape
+	pos   int
+	copy  int
+	delay time.Duration
+}
+
+func (h head) at() time.Duration { return h.tape.entries[h.pos].offset + h.delay }
+
+func (h heads) Len() int { return len(h) }
+func (h heads) Less(i, j int) bool {
+	if len(h[i].tape.entries) == h[i].pos { // an empty tape
+		return false
+	}
+	a, b := h[i].at(), h[j].at()
+	return a < b || a == b && h[i].copy < h[j].copy
+}
+func (h heads) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *heads) Push(x any)   { *h = append(*h, x.(head)) }
+func (h *heads) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
+// pace waits for the time of an event.
+type pace struct {
+	speed float64
+	began time.Time
+}
+
+func newPace(speed float64) *pace { return &pace{speed: speed, began: time.Now()} }
+
+// wait returns when offset is due; what was played before it is on its way then.
+func (p *pace) wait(ctx context.Context, s *Server, offset time.Duration) error {
+	var due <-chan time.Time = elapsed
+	if p.speed > 0 {
+		if left := time.Until(p.began.Add(time.Duration(float64(offset) / p.speed))); left > 0 {
+			s.flush()
+			due = time.After(left)
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.end:
+		return ErrClosed
+	case <-due:
+		return nil
+	}
+}
+
+// elapsed is always due.
+var elapsed = func() chan time.Time {
+	c := make(chan time.Time)
+	close(c)
+	return c
+}()

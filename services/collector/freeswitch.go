@@ -1,0 +1,176 @@
+package collector
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fsagent/fsagent/internal/event"
+	"github.com/fsagent/fsagent/internal/stream"
+	"github.com/fsagent/fsagent/services/collector/esl"
+)
+
+// freeswitch is one server: its connection, which comes and goes, and the buffer
+// and publisher of its events, which stay.
+type freeswitch struct {
+	Instance
+	esl        ESLConfig
+	events     []string
+	partitions int
+	filter     *esl.Filter
+	buf        *buffer
+	pub        *publisher
+	met        *instanceMetrics
+	clock      clock
+	log        *slog.Logger
+
+	lastUS atomic.Int64 // Event-Date-Timestamp of the last event; 0 before it
+	mu     sync.Mutex
+	status status
+
+	// Of the reading goroutine alone.
+	scratch []byte
+	core    string            // Core-UUID of the last event
+	names   map[string]string // event names that were asked for, by themselves
+}
+
+// status of a connection, as /health shows it.
+type status struct {
+	connected bool
+	cause     string // of the trouble; empty while connected and before the first attempt
+	err       string
+}
+
+// read keeps a connection to the server until ctx ends.
+func (s *freeswitch) read(ctx context.Context) {
+	retry := backoff{least: s.esl.RetryMin, most: s.esl.RetryMax}
+	for ctx.Err() == nil {
+		err := s.session(ctx, &retry)
+		if ctx.Err() != nil {
+			break
+		}
+		s.lost(err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(retry.next(err)):
+		}
+	}
+	s.met.connected.Set(0)
+}
+
+// session is the life of one connection.
+func (s *freeswitch) session(ctx context.Context, retry *backoff) error {
+	password, err := s.secret()
+	if err != nil {
+		return err
+	}
+	conn, err := esl.Dial(ctx, s.dialConfig(password))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	retry.reset()
+	s.connected(conn.RemoteAddr().String())
+	for {
+		f, err := conn.Next()
+		if err != nil {
+			return err
+		}
+		if f.Type == esl.EventPlain {
+			s.take(f.Body)
+		}
+	}
+}
+
+func (s *freeswitch) dialConfig(password esl.Password) esl.Config {
+	return esl.Config{
+		Address:      s.address(),
+		Password:     password,
+		User:         s.User,
+		Domain:       s.Domain,
+		Events:       s.events,
+		DialTimeout:  s.esl.DialTimeout,
+		ReplyTimeout: s.esl.ReplyTimeout,
+		IdleTimeout:  s.esl.IdleTimeout,
+		ProbeTimeout: s.esl.ProbeTimeout,
+		MaxBody:      s.esl.MaxBodyBytes,
+	}
+}
+
+// take puts one event into the buffer. It waits for nothing: what it calls takes
+// a lock for some instructions at most.
+func (s *freeswitch) take(raw []byte) {
+	id, err := event.Scan(raw)
+	if err != nil {
+		s.met.reject("malformed")
+		return
+	}
+	name, asked := s.names[string(id.Name)]
+	if !asked {
+		name = string(id.Name)
+	}
+	s.met.read(name)
+	s.lastUS.Store(id.TimeUS)
+	if s.core != string(id.CoreUUID) {
+		s.core = string(id.CoreUUID)
+	}
+	key := id.UniqueID
+	if len(key) == 0 {
+		key = []byte(s.Name)
+	}
+	s.scratch = s.filter.Append(s.scratch[:0], raw)
+	s.buf.push(queued{
+		data:     append(make([]byte, 0, len(s.scratch)), s.scratch...),
+		core:     s.core,
+		name:     name,
+		sequence: id.Sequence,
+		timeUS:   id.TimeUS,
+		readNS:   s.clock.now(),
+		part:     int32(stream.Partition(key, s.partitions)),
+	})
+}
+
+func (s *freeswitch) connected(address string) {
+	s.mu.Lock()
+	s.status = status{connected: true}
+	s.mu.Unlock()
+	s.met.connected.Set(1)
+	s.log.Info("connected to FreeSWITCH", "address", address)
+}
+
+// lost notes why there is no connection, and says so when it is news.
+func (s *freeswitch) lost(err error) {
+	t := diagnose(err)
+	s.met.connected.Set(0)
+	s.met.all.reconnects.WithLabelValues(s.Name, t.cause).Inc()
+	if isBroken(err) {
+		s.met.reject(t.cause)
+	}
+	s.mu.Lock()
+	news := s.status.connected || s.status.cause != t.cause
+	s.status = status{cause: t.cause, err: err.Error()}
+	s.mu.Unlock()
+	switch {
+	case !news:
+		s.log.Debug("no connection to FreeSWITCH", "address", s.address(), "cause", t.cause, "err", err)
+	case needsPerson(err):
+		s.log.Error("no connection to FreeSWITCH, trying again slowly", "address", s.address(), "cause", t.cause, "err", err, "advice", t.advice)
+	default:
+		s.log.Warn("no connection to FreeSWITCH, trying again", "address", s.address(), "cause", t.cause, "err", err, "advice", t.advice)
+	}
+}
+
+func (s *freeswitch) current() status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}
+
+// clock counts nanoseconds since the collector was made; it never steps.
+type clock struct{ start time.Time }
+
+func (c clock) now() int64 { return int64(time.Since(c.start)) + 1 }

@@ -1,0 +1,232 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/fsagent/fsagent/internal/stream"
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	publishRetryMin = 100 * time.Millisecond
+	publishRetryMax = 5 * time.Second
+	// gapEvery bounds how often a drop that goes on is told: it costs a message
+	// for each partition.
+	gapEvery = time.Second
+	// maxSubjects bounds how many event names have their subjects kept.
+	maxSubjects = 256
+)
+
+// publisher moves the events of one FreeSWITCH from its buffer to the stream, in
+// order, with many acknowledgements outstanding. When one of them is a refusal or
+// does not come, or the connection was lost, it publishes everything from the
+// first unacknowledged event on once more, in order and under the same ids; the
+// stream drops what it has. There is no order only between an event that the
+// stream refused and those it took right behind it.
+type publisher struct {
+	instance   string
+	partitions int
+	cfg        PublisherConfig
+	nc         *nats.Conn
+	buf        *buffer
+	win        *window
+	met        *instanceMetrics
+	clock      clock
+	log        *slog.Logger
+
+	inbox    string // with a dot at the end; <attempt>.<number> follows
+	subjects map[string][]string
+	lastGap  time.Time
+	pending  []queued // gaps, to be sent before anything else
+
+	reconnects uint64 // of the connection, when the last message was sent
+	head       uint64 // of the window, when it was last seen
+	wait       time.Duration
+	resume     time.Time // not before this, after a refusal
+	stalled    bool      // said so
+	acks       chan struct{}
+}
+
+// run publishes until ctx ends, then what is left, and returns when there is
+// nothing left or when stop ends too.
+func (p *publisher) run(ctx, stop context.Context) error {
+	sub, err := p.nc.Subscribe(p.inbox+"*.*", p.acknowledged)
+	if err != nil {
+		return fmt.Errorf("publisher of %s: %w", p.instance, err)
+	}
+	defer sub.Unsubscribe()
+	if err := sub.SetPendingLimits(-1, -1); err != nil { // the window bounds them
+		return fmt.Errorf("publisher of %s: %w", p.instance, err)
+	}
+	tick := time.NewTicker(min(p.cfg.AckTimeout/4, 100*time.Millisecond))
+	defer tick.Stop()
+	done := ctx.Done()
+	for {
+		p.publish()
+		if done == nil && p.empty() {
+			return nil
+		}
+		select {
+		case <-p.buf.ready:
+		case <-p.acks:
+		case <-tick.C:
+		case <-done:
+			done = nil
+		case <-stop.Done():
+			return nil
+		}
+	}
+}
+
+func (p *publisher) empty() bool {
+	inFlight, _ := p.win.waiting()
+	_, _, waits := p.buf.size()
+	return inFlight == 0 && !waits && len(p.pending) == 0
+}
+
+// publish sends what may be sent now.
+func (p *publisher) publish() {
+	for p.mayPublish() {
+		q, n, attempt, ok := p.win.next(p.clock.now())
+		if !ok {
+			if !p.admit() {
+				return
+			}
+			continue
+		}
+		if err := p.send(q, n, attempt); err != nil {
+			p.fail(n, attempt, err)
+		}
+	}
+}
+
+// mayPublish looks after the connection and the last attempt. nats.go counts a
+// reconnect before it lets anything through; what was in flight then is of
+// unknown fate and goes first.
+func (p *publisher) mayPublish() bool {
+	if !p.nc.IsConnected() {
+		return false
+	}
+	if r := p.nc.Stats().Reconnects; r != p.reconnects {
+		p.reconnects = r
+		p.win.goBack()
+	}
+	failed, oldest, head := p.win.state()
+	if head != p.head {
+		p.head, p.wait = head, 0
+		if p.stalled && failed == nil {
+			p.stalled = false
+			p.log.Info("events flow again")
+		}
+	}
+	if failed == nil && oldest != 0 && p.clock.now()-oldest > int64(p.cfg.AckTimeout) {
+		failed = fmt.Errorf("no acknowledgement in %v", p.cfg.AckTimeout)
+		if last := p.nc.LastError(); last != nil {
+			failed = fmt.Errorf("%w; last error of the connection: %w", failed, last)
+		}
+	}
+	if failed == nil {
+		return !time.Now().Before(p.resume)
+	}
+	p.stall(failed)
+	p.win.goBack()
+	p.wait = min(max(2*p.wait, publishRetryMin), publishRetryMax)
+	p.resume = time.Now().Add(p.wait)
+	p.met.retries.Inc()
+	return false
+}
+
+// admit moves one event into the window: a gap first, because what follows it
+// must not be read as complete.
+func (p *publisher) admit() bool {
+	if !p.win.room() {
+		return false
+	}
+	if len(p.pending) == 0 && time.Since(p.lastGap) >= gapEvery {
+		for _, g := range p.buf.takeGaps() {
+			p.pending = append(p.pending, g.events(p.instance, p.partitions, p.clock.now())...)
+			p.lastGap = time.Now()
+		}
+	}
+	if len(p.pending) > 0 {
+		p.win.add(p.pending[0])
+		p.pending = p.pending[1:]
+		return true
+	}
+	q, ok := p.buf.pop()
+	if ok {
+		p.win.add(q)
+	}
+	return ok
+}
+
+func (p *publisher) send(q queued, n, attempt uint64) error {
+	reply := make([]byte, 0, 96)
+	reply = append(reply, p.inbox...)
+	reply = strconv.AppendUint(reply, attempt, 36)
+	reply = append(reply, '.')
+	reply = strconv.AppendUint(reply, n, 36)
+	return p.nc.PublishMsg(&nats.Msg{
+		Subject: p.subject(&q),
+		Reply:   string(reply),
+		Header:  nats.Header{nats.MsgIdHdr: {p.messageID(&q)}},
+		Data:    q.data,
+	})
+}
+
+// messageID is made of facts: it is the same at every collector and in every
+// attempt.
+func (p *publisher) messageID(q *queued) string {
+	b := make([]byte, 0, 160)
+	b = append(b, q.core...)
+	b = append(b, ':')
+	b = strconv.AppendUint(b, q.sequence, 10)
+	if q.gap { // one for each partition
+		b = append(b, ":gap:"...)
+		b = append(b, p.instance...)
+		b = append(b, ':')
+		b = strconv.AppendInt(b, int64(q.part), 10)
+	}
+	return string(b)
+}
+
+func (p *publisher) subject(q *queued) string {
+	all, ok := p.subjects[q.name]
+	if !ok {
+		all = make([]string, p.partitions)
+		for part := range all {
+			all[part] = stream.EventSubject(part, p.instance, []byte(q.name))
+		}
+		if len(p.subjects) == maxSubjects { // names that nobody asked for
+			clear(p.subjects)
+		}
+		p.subjects[q.name] = all
+	}
+	return all[q.part]
+}
+
+// fail deals with a message that did not leave the process. One that can never
+// leave it is given up; anything else is tried again.
+func (p *publisher) fail(n, attempt uint64, err error) {
+	if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) {
+		if q, ok := p.win.ack(n); ok {
+			p.met.reject("too_large")
+			p.buf.releaseOf(q)
+			p.log.Warn("event is larger than the NATS server takes and was left out", "event", q.name, "bytes", len(q.data))
+		}
+		return
+	}
+	p.win.refuse(attempt, err)
+}
+
+func (p *publisher) stall(err error) {
+	if !p.stalled {
+		p.stalled = true
+		p.log.Warn("events wait, the stream does not take them; see that stream "+stream.Events+" exists and has room", "err", err)
+	}
+}

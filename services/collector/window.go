@@ -1,0 +1,126 @@
+package collector
+
+import "sync"
+
+// window is what has been published and not yet acknowledged, in order. The
+// publisher adds and sends; the acknowledgements of the stream end entries in any
+// order. Entries are numbered from 0 for ever.
+type window struct {
+	mu       sync.Mutex
+	maxCount int
+	maxBytes int64
+
+	ring   []flight
+	head   uint64 // oldest entry that is not acknowledged
+	tail   uint64 // where the next entry goes
+	cursor uint64 // next entry to send; below tail while going back
+	bytes  int64
+	// attempt counts how often the window went back. A refusal of an earlier
+	// attempt says nothing about this one.
+	attempt uint64
+	failed  error // the first refusal of this attempt
+}
+
+type flight struct {
+	queued
+	acked  bool
+	sentNS int64
+}
+
+func newWindow(maxCount int, maxBytes int64) *window {
+	return &window{maxCount: maxCount, maxBytes: maxBytes, ring: make([]flight, maxCount)}
+}
+
+func (w *window) at(n uint64) *flight { return &w.ring[n%uint64(len(w.ring))] }
+
+// room reports whether one more entry may be added.
+func (w *window) room() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.tail-w.head < uint64(w.maxCount) && (w.bytes < w.maxBytes || w.tail == w.head)
+}
+
+// add appends an entry; there must be room.
+func (w *window) add(q queued) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	*w.at(w.tail) = flight{queued: q}
+	w.tail++
+	w.bytes += int64(len(q.data))
+}
+
+// next gives the entry to send now, with its number and the attempt, and notes
+// the time; ok is false when all have been sent.
+func (w *window) next(nowNS int64) (q queued, n, attempt uint64, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cursor = max(w.cursor, w.head)
+	for ; w.cursor < w.tail; w.cursor++ {
+		if f := w.at(w.cursor); !f.acked {
+			f.sentNS = nowNS
+			n = w.cursor
+			w.cursor++
+			return f.queued, n, w.attempt, true
+		}
+	}
+	return queued{}, 0, 0, false
+}
+
+// ack ends entry n and returns it; ok is false if it has ended before.
+func (w *window) ack(n uint64) (q queued, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n < w.head || n >= w.tail || w.at(n).acked {
+		return queued{}, false
+	}
+	f := w.at(n)
+	q = f.queued
+	w.bytes -= int64(len(f.data))
+	*f = flight{acked: true}
+	for w.head < w.tail && w.at(w.head).acked {
+		*w.at(w.head) = flight{}
+		w.head++
+	}
+	return q, true
+}
+
+// refuse notes that an entry was not stored. It reports whether that is news.
+func (w *window) refuse(attempt uint64, err error) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if attempt != w.attempt || w.failed != nil {
+		return false
+	}
+	w.failed = err
+	return true
+}
+
+// goBack makes the first unacknowledged entry the next to send.
+func (w *window) goBack() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cursor = w.head
+	w.attempt++
+	w.failed = nil
+}
+
+// state returns the refusal of this attempt, if any, when the oldest entry was
+// sent (0 when it was not, or there is none), and how many are acknowledged.
+func (w *window) state() (failed error, oldestNS int64, head uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.head < w.cursor {
+		oldestNS = w.at(w.head).sentNS
+	}
+	return w.failed, oldestNS, w.head
+}
+
+// waiting is how many entries there are, and when the oldest was read.
+func (w *window) waiting() (count int, readNS int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.head < w.tail {
+		readNS = w.at(w.head).readNS
+	}
+	return int(w.tail - w.head), readNS
+}
