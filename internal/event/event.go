@@ -42,6 +42,10 @@ const (
 	Gap = "FSAGENT_GAP"
 )
 
+// maxTimeUS is the year 2255. Later times are no times; they would move the
+// clocks of all legs.
+const maxTimeUS = 1 << 53
+
 // ErrMalformed is returned for an event without one of the headers that every
 // FreeSWITCH event has, or with an unreadable one.
 var ErrMalformed = errors.New("malformed event")
@@ -109,7 +113,7 @@ func Scan(raw []byte) (ID, error) {
 		return id, fmt.Errorf("%w: %s with Event-Sequence %q", ErrMalformed, id.Name, seq)
 	}
 	us, ok := Uint(when)
-	if !ok || us > 1<<62 {
+	if !ok || us > maxTimeUS {
 		return id, fmt.Errorf("%w: %s with Event-Date-Timestamp %q", ErrMalformed, id.Name, when)
 	}
 	id.TimeUS = int64(us)

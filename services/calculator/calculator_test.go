@@ -1,0 +1,329 @@
+package calculator_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/fsagent/fsagent/internal/event"
+	"github.com/fsagent/fsagent/internal/leg"
+	"github.com/fsagent/fsagent/internal/natstest"
+	"github.com/fsagent/fsagent/internal/recording"
+	"github.com/fsagent/fsagent/internal/stream"
+	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
+	"github.com/fsagent/fsagent/services/calculator"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
+)
+
+const instance = "fs-1"
+
+// load reads the events of recordings, one after the other.
+func load(t testing.TB, names ...string) [][]byte {
+	t.Helper()
+	var out [][]byte
+	for _, n := range names {
+		r, err := recording.Load(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, r.Events()...)
+	}
+	return out
+}
+
+// subject of an event, as the collector would publish it.
+func subject(raw []byte, partitions int) string {
+	id, _ := event.Scan(raw)
+	channel := id.UniqueID
+	if len(channel) == 0 {
+		channel = []byte(instance)
+	}
+	return stream.EventSubject(stream.Partition(channel, partitions), instance, id.Name)
+}
+
+func publish(t testing.TB, js jetstream.JetStream, events [][]byte, partitions int) {
+	t.Helper()
+	msgs := make([]*nats.Msg, len(events))
+	for i, raw := range events {
+		msgs[i] = &nats.Msg{Subject: subject(raw, partitions), Data: raw}
+	}
+	publishMessages(t, js, msgs)
+}
+
+func publishMessages(t testing.TB, js jetstream.JetStream, msgs []*nats.Msg) {
+	t.Helper()
+	for chunk := range slices.Chunk(msgs, 500) {
+		for _, msg := range chunk {
+			if _, err := js.PublishMsgAsync(msg); err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-js.PublishAsyncComplete()
+	}
+}
+
+// expected is what the events make, by the step alone: per partition, in order.
+func expected(events [][]byte, partitions int) []string {
+	tables := make([]*leg.Table, partitions)
+	for p := range tables {
+		tables[p] = leg.NewTable(leg.DefaultParams())
+	}
+	var out []string
+	for i, raw := range events {
+		id, _ := event.Scan(raw)
+		channel := id.UniqueID
+		if len(channel) == 0 {
+			channel = []byte(instance)
+		}
+		tables[stream.Partition(channel, partitions)].Apply(uint64(i+1), instance, raw, func(s *fsagentv1.Sample) {
+			out = append(out, encode(s))
+		})
+	}
+	slices.Sort(out)
+	return out
+}
+
+func encode(s *fsagentv1.Sample) string {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(s)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// published reads all samples of the stream, sorted.
+func published(t testing.TB, js jetstream.JetStream) []string {
+	t.Helper()
+	s, err := js.Stream(t.Context(), stream.Samples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := s.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for seq := info.State.FirstSeq; seq <= info.State.LastSeq && seq > 0; seq++ {
+		msg, err := s.GetMsg(t.Context(), seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var batch fsagentv1.SampleBatch
+		if err := proto.Unmarshal(msg.Data, &batch); err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range batch.GetSamples() {
+			out = append(out, encode(one))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// await waits until the stream has as many samples as wanted, and compares.
+func await(t testing.TB, js jetstream.JetStream, want []string) {
+	t.Helper()
+	var got []string
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if got = published(t, js); len(got) >= len(want) {
+			break
+		}
+	}
+	compare(t, got, want)
+}
+
+func compare(t testing.TB, got, want []string) {
+	t.Helper()
+	if slices.Equal(got, want) {
+		return
+	}
+	count := map[string]int{}
+	for _, s := range want {
+		count[s]++
+	}
+	for _, s := range got {
+		count[s]--
+	}
+	shown := 0
+	for s, n := range count {
+		if n != 0 && shown < 5 {
+			shown++
+			var one fsagentv1.Sample
+			if err := proto.Unmarshal([]byte(s), &one); err != nil {
+				t.Fatal(err)
+			}
+			t.Errorf("%+d of %v", -n, &one)
+		}
+	}
+	t.Errorf("got %d samples, want %d", len(got), len(want))
+}
+
+// replica is a calculator of a test.
+type replica struct {
+	*calculator.Calculator
+	nc   *nats.Conn
+	stop context.CancelFunc
+	done chan error
+}
+
+func start(t testing.TB, s *natstest.Server, settings stream.Settings, cfg calculator.Config) *replica {
+	t.Helper()
+	nc := s.Connect()
+	c, err := calculator.New(cfg, nc, settings.Partitions, natstest.Logger(t), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &replica{Calculator: c, nc: nc, stop: cancel, done: make(chan error, 1)}
+	go func() { r.done <- c.Run(ctx) }()
+	t.Cleanup(func() { r.end(t) })
+	return r
+}
+
+// end stops the replica in order.
+func (r *replica) end(t testing.TB) {
+	t.Helper()
+	r.stop()
+	select {
+	case err := <-r.done:
+		if err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		r.done <- nil
+	case <-time.After(30 * time.Second):
+		t.Error("the calculator does not stop")
+	}
+}
+
+func quick() calculator.Config {
+	cfg := calculator.DefaultConfig()
+	cfg.Lease = 600 * time.Millisecond
+	cfg.CheckpointInterval = 100 * time.Millisecond
+	cfg.FlushInterval = 5 * time.Millisecond
+	return cfg
+}
+
+func owned(r *replica) []int { return r.Health().(calculator.Health).Partitions }
+
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+func TestSamplesOfRecordings(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	settings := stream.DefaultSettings()
+	js := s.JetStream(settings)
+	events := load(t, "02-bridged-pcmu", "03g-loss5-only", "05-load-80-calls", "06a-hold", "07-failed")
+	publish(t, js, events, settings.Partitions)
+	start(t, s, settings, quick())
+	await(t, js, expected(events, settings.Partitions))
+}
+
+func TestPackedMessages(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	settings := stream.DefaultSettings()
+	settings.Partitions = 1
+	js := s.JetStream(settings)
+	events := load(t, "02-bridged-pcmu", "03g-loss5-only")
+	for chunk := range slices.Chunk(events, 7) {
+		var packed []byte
+		for _, raw := range chunk {
+			packed = event.AppendFrame(packed, raw)
+		}
+		if _, err := js.Publish(t.Context(), stream.EventSubject(0, instance, []byte("PACKED")), packed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(t, s, settings, quick())
+	await(t, js, expected(events, 1))
+}
+
+// What cannot be understood is counted, and the partition goes on.
+func TestBadInput(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	settings := stream.DefaultSettings()
+	settings.Partitions = 1
+	js := s.JetStream(settings)
+	events := load(t, "02-bridged-pcmu")
+	var msgs []*nats.Msg
+	for i, raw := range events {
+		for _, bad := range [][]byte{nil, []byte("\x00\xff"), raw[:100], bytes.ReplaceAll(raw, []byte("Unique-ID"), []byte("Unique-Id")), []byte("Content-Length: 99999\n\n")} {
+			msgs = append(msgs, &nats.Msg{Subject: fmt.Sprintf("fsagent.events.0.%s.X%d", instance, i), Data: bad})
+		}
+		msgs = append(msgs, &nats.Msg{Subject: "fsagent.events.0.odd", Data: raw}, &nats.Msg{Subject: subject(raw, 1), Data: raw})
+	}
+	publishMessages(t, js, msgs)
+	r := start(t, s, settings, quick())
+	await(t, js, expected(events, 1))
+	if n := r.Stats().Rejected["malformed"]; n == 0 {
+		t.Errorf("nothing was rejected: %+v", r.Stats())
+	}
+}
+
+// A replica that leaves in order hands over; one that vanishes is replaced.
+func TestReplicasComeAndGo(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	settings := stream.DefaultSettings()
+	js := s.JetStream(settings)
+	events := load(t, "05-load-80-calls")
+	want := expected(events, settings.Partitions)
+	parts := slices.Collect(slices.Chunk(events, len(events)/5+1))
+
+	a := start(t, s, settings, quick())
+	until(t, "a owns all", func() bool { return len(owned(a)) == 16 })
+	publish(t, js, parts[0], settings.Partitions)
+
+	b := start(t, s, settings, quick())
+	publish(t, js, parts[1], settings.Partitions)
+	until(t, "two share", func() bool { return len(owned(a)) == 8 && len(owned(b)) == 8 })
+
+	c := start(t, s, settings, quick())
+	publish(t, js, parts[2], settings.Partitions)
+	until(t, "three share", func() bool { return len(owned(a))+len(owned(b))+len(owned(c)) == 16 && len(owned(c)) >= 5 })
+
+	a.nc.Close() // vanishes: nothing of it reaches the server any more
+	publish(t, js, parts[3], settings.Partitions)
+	until(t, "b and c share", func() bool { return len(owned(b)) == 8 && len(owned(c)) == 8 })
+
+	b.end(t) // leaves
+	publish(t, js, parts[4], settings.Partitions)
+	until(t, "c owns all", func() bool { return len(owned(c)) == 16 })
+	await(t, js, want)
+}
+
+// The server goes and comes back with its data.
+func TestServerRestarts(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	settings := stream.DefaultSettings()
+	js := s.JetStream(settings)
+	events := load(t, "05-load-80-calls")
+	want := expected(events, settings.Partitions)
+	parts := slices.Collect(slices.Chunk(events, len(events)/3+1))
+	r := start(t, s, settings, quick())
+	for i, part := range parts {
+		publish(t, js, part, settings.Partitions)
+		if i < 2 {
+			restart := s.Stop()
+			restart()
+			until(t, "the client is back", js.Conn().IsConnected)
+			until(t, "the calculator is back", r.nc.IsConnected)
+		}
+	}
+	await(t, js, want)
+}

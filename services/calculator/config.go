@@ -1,0 +1,78 @@
+package calculator
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/fsagent/fsagent/internal/leg"
+)
+
+// Config of a calculator.
+type Config struct {
+	// ID of this replica among the calculators; unique. Empty: host name,
+	// process id and a random suffix.
+	ID string `yaml:"id" env:"FSAGENT_CALCULATOR_ID"`
+	// Lease is after how long without a sign of life a replica counts as dead
+	// and the others take its partitions.
+	Lease time.Duration `yaml:"lease" env:"FSAGENT_CALCULATOR_LEASE"`
+	// FlushInterval is how long a sample waits for others to go with it.
+	FlushInterval time.Duration `yaml:"flush_interval" env:"FSAGENT_CALCULATOR_FLUSH_INTERVAL"`
+	// CheckpointInterval is how much work, in time, a successor repeats at most.
+	CheckpointInterval time.Duration `yaml:"checkpoint_interval" env:"FSAGENT_CALCULATOR_CHECKPOINT_INTERVAL"`
+	// Correlation is what correlation_id holds: "sip" (the leg's SIP Call-ID) or
+	// "call" (the uuid of the leg that originated the call).
+	Correlation string `yaml:"correlation" env:"FSAGENT_CORRELATION"`
+}
+
+// Limits of one flush and of what may wait for it.
+const (
+	flushSamples     = 200
+	flushBytes       = 64 << 10
+	waitingBytes     = 16 * flushBytes
+	checkpointEvents = 5000
+)
+
+// DefaultConfig takes over within five seconds.
+func DefaultConfig() Config {
+	return Config{
+		Lease:              3 * time.Second,
+		FlushInterval:      20 * time.Millisecond,
+		CheckpointInterval: time.Second,
+		Correlation:        "sip",
+	}
+}
+
+var idForm = regexp.MustCompile(`^[A-Za-z0-9_-]{0,64}$`)
+
+// Validate names every setting that cannot be.
+func (c Config) Validate() error {
+	var errs []error
+	if !idForm.MatchString(c.ID) {
+		errs = append(errs, fmt.Errorf("calculator.id: %q is not at most 64 letters, digits, '_' or '-'", c.ID))
+	}
+	for _, d := range []struct {
+		key         string
+		value       time.Duration
+		least, most time.Duration
+	}{
+		{"calculator.lease", c.Lease, 500 * time.Millisecond, 5 * time.Minute},
+		{"calculator.flush_interval", c.FlushInterval, time.Millisecond, 10 * time.Second},
+		{"calculator.checkpoint_interval", c.CheckpointInterval, 50 * time.Millisecond, time.Minute},
+	} {
+		if d.value < d.least || d.value > d.most {
+			errs = append(errs, fmt.Errorf("%s: %v is not between %v and %v", d.key, d.value, d.least, d.most))
+		}
+	}
+	if c.Correlation != "sip" && c.Correlation != "call" {
+		errs = append(errs, fmt.Errorf("calculator.correlation: %q is not sip or call", c.Correlation))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) params() leg.Params {
+	p := leg.DefaultParams()
+	p.CorrelationByCall = c.Correlation == "call"
+	return p
+}

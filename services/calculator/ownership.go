@@ -1,0 +1,366 @@
+package calculator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/fsagent/fsagent/internal/leg"
+	"github.com/fsagent/fsagent/internal/stream"
+	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+)
+
+// errLost is returned when another calculator has taken the partition: nothing
+// that this one still holds may be written.
+var errLost = errors.New("partition was taken by another calculator")
+
+// The commit protocol. Numbers are sequences of the events stream.
+//
+// Two chains say who owns a partition. The owner record is changed only by
+// compare-and-set, and every state is written on condition that the record is
+// unchanged. The samples of a partition form a chain in which each message is
+// accepted only on top of the message its writer knows. A claim moves both, so
+// whatever a previous owner still has in flight is refused by the server.
+//
+// An ownership is what a successful claim gives. publish is called by one
+// goroutine and write by one; they may be two.
+type ownership struct {
+	js        jetstream.JetStream
+	kv        jetstream.KeyValue
+	samples   jetstream.Stream
+	log       *slog.Logger
+	m         *metrics
+	partition int
+	epoch     uint64                 // of this ownership
+	record    *fsagentv1.OwnerRecord // as last written; the checkpoint's
+	revision  uint64                 // of the record: the fence of all states; the checkpoint's
+	tail      tail                   // of the samples; publish's
+}
+
+// tail is the last message on a partition's sample subject.
+type tail struct {
+	sequence uint64 // in the samples stream; 0 if there is none
+	through  uint64 // its Fsagent-Through
+	epoch    uint64 // its Fsagent-Epoch
+}
+
+// store is what ownerships share.
+type store struct {
+	js      jetstream.JetStream
+	kv      jetstream.KeyValue
+	samples jetstream.Stream
+	events  jetstream.Stream
+}
+
+func openStore(ctx context.Context, js jetstream.JetStream) (*store, error) {
+	kv, err := js.KeyValue(ctx, stream.State)
+	if err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", stream.State, err)
+	}
+	samples, err := js.Stream(ctx, stream.Samples)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", stream.Samples, err)
+	}
+	events, err := js.Stream(ctx, stream.Events)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", stream.Events, err)
+	}
+	return &store{js: js, kv: kv, samples: samples, events: events}, nil
+}
+
+// owner reads the owner record of a partition. Without one, record is empty and
+// revision is 0.
+func (s *store) owner(ctx context.Context, partition int) (record *fsagentv1.OwnerRecord, revision uint64, err error) {
+	record = &fsagentv1.OwnerRecord{}
+	entry, err := s.kv.Get(ctx, stream.OwnerKey(partition))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return record, 0, nil
+	} else if err != nil {
+		return nil, 0, fmt.Errorf("read owner of partition %d: %w", partition, err)
+	}
+	if err := proto.Unmarshal(entry.Value(), record); err != nil {
+		return nil, 0, fmt.Errorf("read owner of partition %d: %w", partition, err)
+	}
+	return record, entry.Revision(), nil
+}
+
+// claim takes the partition from whoever is in the record of that revision. It
+// returns errLost if another claims at the same time.
+func (s *store) claim(ctx context.Context, partition int, id string, record *fsagentv1.OwnerRecord, revision uint64, m *metrics, log *slog.Logger) (*ownership, error) {
+	o := &ownership{js: s.js, kv: s.kv, samples: s.samples, log: log, m: m, partition: partition,
+		epoch: record.GetEpoch() + 1, record: record, revision: revision}
+	next := proto.CloneOf(record)
+	next.SetOwner(id)
+	next.SetEpoch(o.epoch)
+	if err := o.writeRecord(ctx, next); err != nil {
+		return nil, err
+	}
+	retry := newBackoff()
+	for {
+		t, err := o.tailNow(ctx, retry)
+		if err != nil {
+			return nil, err
+		}
+		if t.epoch > o.epoch {
+			return nil, errLost
+		}
+		o.tail = t
+		// The record's published stands in for a tail that has aged out, and is
+		// ahead of it where the latest events made no samples.
+		err = o.append(ctx, nil, max(t.through, o.record.GetPublished()))
+		if err == nil {
+			return o, nil
+		}
+		if !errors.Is(err, errLost) {
+			return nil, err
+		}
+		// The previous owner was quicker: read its message and try on top of it.
+		if !retry.wait(ctx, log, "claim partition", err) {
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// publish appends samples (an encoded SampleBatch) of events up to through. It
+// returns when the message is in the stream, with errLost if it never will be,
+// or with the cause of ctx.
+func (o *ownership) publish(ctx context.Context, batch []byte, through uint64) error {
+	err := o.append(ctx, batch, through)
+	if err == nil {
+		o.m.flushes.Inc()
+	}
+	return err
+}
+
+// append does not come back without knowing what became of the message: after
+// an unknown outcome it asks the tail, and tries again on top of it.
+func (o *ownership) append(ctx context.Context, payload []byte, through uint64) error {
+	msg := &nats.Msg{Subject: stream.SampleSubject(o.partition), Data: payload, Header: nats.Header{
+		stream.HeaderThrough: {strconv.FormatUint(through, 10)},
+		stream.HeaderEpoch:   {strconv.FormatUint(o.epoch, 10)},
+	}}
+	mine := tail{through: through, epoch: o.epoch}
+	retry := newBackoff()
+	for {
+		ack, failure := o.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(o.tail.sequence))
+		if failure == nil {
+			mine.sequence = ack.Sequence
+			o.tail = mine
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		o.m.operations.WithLabelValues("publish_retry").Inc()
+		// Not refused: the outcome is unknown (time-out, lost connection), or the
+		// server cannot take it now (no space, no leader).
+		if !refused(failure) && !retry.wait(ctx, o.log, "publish samples", failure) {
+			return context.Cause(ctx)
+		}
+		now, err := o.tailNow(ctx, retry)
+		if err != nil {
+			return err
+		}
+		if now.sequence > o.tail.sequence && now.epoch == mine.epoch && now.through == mine.through {
+			o.tail = now // an earlier attempt was stored after all
+			return nil
+		}
+		if now.sequence != o.tail.sequence || refused(failure) {
+			return errLost
+		}
+	}
+}
+
+func (o *ownership) tailNow(ctx context.Context, retry *backoff) (tail, error) {
+	for {
+		t, err := o.readTail(ctx)
+		if err == nil {
+			return t, nil
+		}
+		if !retry.wait(ctx, o.log, "read last samples", err) {
+			return tail{}, context.Cause(ctx)
+		}
+	}
+}
+
+func (o *ownership) readTail(ctx context.Context) (tail, error) {
+	msg, err := o.samples.GetLastMsgForSubject(ctx, stream.SampleSubject(o.partition))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return tail{}, nil
+	} else if err != nil {
+		return tail{}, fmt.Errorf("read last samples of partition %d: %w", o.partition, err)
+	}
+	t := tail{sequence: msg.Sequence}
+	if t.through, err = strconv.ParseUint(msg.Header.Get(stream.HeaderThrough), 10, 64); err != nil {
+		return tail{}, fmt.Errorf("samples message %d: header %s: %w", msg.Sequence, stream.HeaderThrough, err)
+	}
+	if t.epoch, err = strconv.ParseUint(msg.Header.Get(stream.HeaderEpoch), 10, 64); err != nil {
+		return tail{}, fmt.Errorf("samples message %d: header %s: %w", msg.Sequence, stream.HeaderEpoch, err)
+	}
+	return t, nil
+}
+
+// checkpoint is a consistent cut of a partition's state: everything that the
+// events up to cursor, and no later one, have made of it.
+type checkpoint struct {
+	cursor  uint64
+	cores   []*fsagentv1.Core
+	changes []leg.Change
+}
+
+// write stores a checkpoint whose samples are published: first the states, each
+// on condition that we still own the partition, then the cursor, then the
+// deletions. It returns errLost, or the cause of ctx; other failures are retried.
+func (o *ownership) write(ctx context.Context, c checkpoint) error {
+	if err := o.writeLegs(ctx, c.changes, false); err != nil {
+		return err
+	}
+	next := proto.CloneOf(o.record)
+	next.SetCursor(c.cursor)
+	next.SetPublished(c.cursor)
+	next.SetCores(c.cores)
+	if err := o.writeRecord(ctx, next); err != nil {
+		return err
+	}
+	return o.writeLegs(ctx, c.changes, true)
+}
+
+// release lets go of the partition, so that the next owner need not wait.
+func (o *ownership) release(ctx context.Context) error {
+	next := proto.CloneOf(o.record)
+	next.SetOwner("")
+	return o.writeRecord(ctx, next)
+}
+
+// writeRecord replaces the owner record. After an unknown outcome it reads the
+// record back, and tries again if it is still the old one.
+func (o *ownership) writeRecord(ctx context.Context, next *fsagentv1.OwnerRecord) error {
+	key := stream.OwnerKey(o.partition)
+	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(next)
+	if err != nil {
+		return fmt.Errorf("owner of partition %d: %w", o.partition, err)
+	}
+	retry := newBackoff()
+	for {
+		revision, err := o.kv.Update(ctx, key, value, o.revision)
+		if err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			entry, getErr := o.kv.Get(ctx, key)
+			switch {
+			case getErr == nil && entry.Revision() > o.revision && string(entry.Value()) == string(value):
+				revision = entry.Revision() // it was stored after all
+			case getErr == nil && entry.Revision() != o.revision:
+				return errLost
+			case refused(err) && getErr == nil:
+				return errLost
+			default:
+				if !retry.wait(ctx, o.log, "write owner record", err) {
+					return context.Cause(ctx)
+				}
+				continue
+			}
+		}
+		o.record, o.revision = next, revision
+		o.m.operations.WithLabelValues("owner").Inc()
+		return nil
+	}
+}
+
+// writeLegs writes the states (or sends the deletions) of a checkpoint, all at
+// once in flight, and repeats those that were not acknowledged.
+func (o *ownership) writeLegs(ctx context.Context, changes []leg.Change, deletions bool) error {
+	fence := jetstream.WithExpectLastSequenceForSubject(o.revision, stream.StateSubject(stream.OwnerKey(o.partition)))
+	type write struct {
+		msg *nats.Msg
+		ack jetstream.PubAckFuture
+	}
+	var pending []write
+	for _, c := range changes {
+		if deletions == (c.State == nil) {
+			pending = append(pending, write{msg: stateMessage(o.partition, c)})
+		}
+	}
+	retry := newBackoff()
+	for len(pending) > 0 {
+		var failed []write
+		var why error
+		for i := range pending {
+			ack, err := o.js.PublishMsgAsync(pending[i].msg, fence)
+			if err != nil {
+				failed, why = append(failed, write{msg: pending[i].msg}), err
+				continue
+			}
+			pending[i].ack = ack
+		}
+		for _, w := range pending {
+			if w.ack == nil {
+				continue
+			}
+			select {
+			case <-w.ack.Ok():
+				o.m.operations.WithLabelValues("leg").Inc()
+			case err := <-w.ack.Err():
+				if refused(err) {
+					return errLost
+				}
+				failed, why = append(failed, write{msg: w.msg}), err
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		if pending = failed; len(pending) > 0 && !retry.wait(ctx, o.log, "write leg states", why) {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+func stateMessage(partition int, c leg.Change) *nats.Msg {
+	msg := &nats.Msg{Subject: stream.StateSubject(stream.LegKey(partition, c.Key.CoreUUID, c.Key.UniqueID)), Data: c.State}
+	if c.State == nil {
+		// A delete marker (NATS ADR-8) that goes away by itself (ADR-43).
+		msg.Header = nats.Header{"KV-Operation": {"DEL"}, jetstream.MsgTTLHeader: {deleteMarkerTTL.String()}}
+	}
+	return msg
+}
+
+const deleteMarkerTTL = time.Minute
+
+// refused reports whether the server said no because something else was there:
+// the one answer after which repeating is wrong.
+func refused(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) &&
+		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
+// backoff waits longer from try to try, and says only once why.
+type backoff struct {
+	next time.Duration
+	said bool
+}
+
+func newBackoff() *backoff { return &backoff{next: 50 * time.Millisecond} }
+
+// wait returns false when ctx has ended.
+func (b *backoff) wait(ctx context.Context, log *slog.Logger, doing string, err error) bool {
+	if !b.said && b.next > 500*time.Millisecond {
+		log.Warn("NATS does not answer as it should, trying again", "operation", doing, "err", err)
+		b.said = true
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(b.next):
+		b.next = min(2*b.next, 2*time.Second)
+		return true
+	}
+}
