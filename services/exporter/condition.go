@@ -53,7 +53,7 @@ func (c *condition) set(l level, err error) {
 	away := now.Sub(c.since)
 	c.since = now
 	switch {
-	case err == errNotStarted:
+	case err == errNotStarted || err == errStopped: // Run says so
 	case l == up:
 		c.log.Info(c.name+" is up", "duration", away.Round(time.Millisecond).String())
 	case l == waiting:

@@ -66,7 +66,10 @@ func New(cfg Config, js jetstream.JetStream, log *slog.Logger, reg prometheus.Re
 	return e, nil
 }
 
-var errNotStarted = errors.New("not started")
+var (
+	errNotStarted = errors.New("not started")
+	errStopped    = errors.New("stopped")
+)
 
 // Run exports until ctx ends, then finishes what is in memory within
 // Config.StopTimeout, gives the rest back to the stream and returns nil. An
@@ -93,6 +96,7 @@ func (e *Exporter) Run(ctx context.Context) error {
 	beats.Wait()
 	e.held.giveBack()
 	e.flush()
+	e.stream.set(waiting, errStopped)
 	e.log.Info("exporter stopped", "cause", context.Cause(ctx))
 	return errors.Join(err, e.shutdown())
 }

@@ -3,8 +3,8 @@ package exporter_test
 import (
 	"testing"
 
-	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
 	"github.com/fsagent/fsagent/services/exporter/otlptest"
+	"google.golang.org/grpc/codes"
 )
 
 // exactly fails unless the sink has every point of n reports of each channel
@@ -43,6 +43,20 @@ func TestExportsWhatIsInTheStream(t *testing.T) {
 	if s.Batches != 20 || s.Samples != 40 || s.PointsAccepted != 40 || s.Held != 0 || s.Parked != 0 {
 		t.Errorf("stats: got %+v", s)
 	}
+}
+
+// TestNoGoroutineIsLeft is not parallel: it looks at all goroutines.
+func TestNoGoroutineIsLeft(t *testing.T) {
+	r := newRig(t)
+	want := r.load(10)
+	e := r.start()
+	r.exactly(want)
+	e.stop()
+	r.sink.Always(otlptest.Refuse(codes.Unavailable, "full"))
+	e = r.start()
+	r.load(10)
+	eventually(t, "retries", func() bool { return e.Stats().Retries > 1 })
+	e.stop()
 	leaks(t)
 }
 
@@ -66,17 +80,4 @@ func TestRunStartsWithoutEndpoint(t *testing.T) {
 	r.exactly(1)
 	r.settled()
 	eventually(t, "ready again", func() bool { return e.Ready() == nil && e.Stats().Lag == 0 })
-}
-
-func TestPoisonAmongGood(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	var samples []*fsagentv1.Sample
-	for n := range 100 {
-		samples = append(samples, jitter("fs-1", n, 1))
-	}
-	seq := r.publish(3, samples...)
-	_ = seq
-	r.start()
-	r.exactly(100)
 }

@@ -27,9 +27,12 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	srv := natstest.Start(t)
-	settings := stream.DefaultSettings()
-	r := &rig{t: t, js: srv.JetStream(settings), sink: newSink(t)}
+	return newRigOn(t, natstest.Start(t))
+}
+
+func newRigOn(t testing.TB, srv *natstest.Server) *rig {
+	t.Helper()
+	r := &rig{t: t, js: srv.JetStream(settings()), sink: newSink(t)}
 	r.cfg = exporter.DefaultConfig()
 	plain := true
 	r.cfg.Endpoint, r.cfg.Insecure = r.sink.Addr(), &plain
@@ -118,17 +121,21 @@ func eventually(t testing.TB, what string, ok func() bool) {
 // settled waits until every message is acknowledged.
 func (r *rig) settled() {
 	r.t.Helper()
-	var last string
 	eventually(r.t, "all messages acknowledged", func() bool {
 		c, err := r.js.Consumer(r.t.Context(), stream.Samples, stream.ExportConsumer)
 		if err != nil {
 			return false
 		}
 		info := c.CachedInfo()
-		last = fmt.Sprintf("pending %d, unacknowledged %d", info.NumPending, info.NumAckPending)
 		return info.NumPending == 0 && info.NumAckPending == 0
 	})
-	_ = last
+}
+
+// settledAfter waits until e has read n batches and all is acknowledged.
+func (r *rig) settledAfter(n uint64, e *running) {
+	r.t.Helper()
+	eventually(r.t, "all batches read", func() bool { return e.Stats().Batches >= n })
+	r.settled()
 }
 
 // letters returns the dead letters.
@@ -181,3 +188,5 @@ func leaks(t *testing.T) {
 	}
 	t.Errorf("goroutines left:\n%s", stacks)
 }
+
+func settings() stream.Settings { return stream.DefaultSettings() }

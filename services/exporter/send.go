@@ -46,7 +46,10 @@ func (l *lane) send(stop, work context.Context, r *request) {
 			l.await(stop, v)
 		default:
 			queue = l.divide(stop, work, queue, p, v)
-			if inRow++; inRow > patience {
+			if v.action == bisect {
+				inRow++
+			}
+			if inRow > patience {
 				l.await(stop, v)
 			}
 		}

@@ -1,6 +1,7 @@
 package otlptest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -95,13 +96,12 @@ func Text(points []Point) string {
 }
 
 func compare(a, b Point) int {
-	if c := a.Time.Compare(b.Time); c != 0 {
-		return c
-	}
-	if c := strings.Compare(a.Metric, b.Metric); c != 0 {
-		return c
-	}
-	return strings.Compare(a.String(), b.String())
+	return cmp.Or(
+		a.Time.Compare(b.Time),
+		strings.Compare(a.Metric, b.Metric),
+		strings.Compare(a.Attributes.String(), b.Attributes.String()),
+		strings.Compare(a.String(), b.String()),
+	)
 }
 
 // Unique returns the first of the points of each identity, in their order.

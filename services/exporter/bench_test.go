@@ -1,0 +1,75 @@
+package exporter
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
+	"github.com/fsagent/fsagent/services/exporter/otlptest"
+	"google.golang.org/protobuf/proto"
+)
+
+// BenchmarkExport measures the whole way of a message in a lane: decode, measure,
+// label and send over loopback TCP, to a receiver in the same process that decodes
+// the request and looks no further. The metric is points per second of CPU time,
+// both sides together.
+func BenchmarkExport(b *testing.B) {
+	sink, err := otlptest.Start("127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(sink.Close)
+	sink.Ignore()
+	cfg := DefaultConfig()
+	cfg.Endpoint, cfg.Insecure = sink.Addr(), ptr(true)
+	c, err := newClient(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	const samples = 500 // 3,000 points
+	batch := fsagentv1.SampleBatch_builder{}
+	for n := range samples {
+		batch.Samples = append(batch.Samples, report(n))
+	}
+	data, err := proto.Marshal(batch.Build())
+	if err != nil {
+		b.Fatal(err)
+	}
+	var (
+		build  builder
+		label  labels
+		points int
+	)
+	b.ReportAllocs()
+	before := cpu(b)
+	for b.Loop() {
+		read, _, err := decode(data)
+		if err != nil {
+			b.Fatal(err)
+		}
+		items := make([]item, 0, len(read))
+		var values []measurement
+		for _, s := range read {
+			from := len(values)
+			values = measurer{}.measure(values, s)
+			label.of(s)
+			items = append(items, item{sample: s, values: values[from:len(values):len(values)], bytes: label.size()})
+		}
+		metrics, n := build.build(items)
+		if v := c.export(b.Context(), "fs-1", metrics); v.action != accept {
+			b.Fatal(v.err)
+		}
+		points += n
+	}
+	b.ReportMetric(float64(points)/(cpu(b)-before).Seconds(), "points/cpu-s")
+}
+
+// cpu time of this process, user and system.
+func cpu(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
