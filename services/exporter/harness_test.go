@@ -66,6 +66,11 @@ func (r *rig) startWith(cfg exporter.Config) *running {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	return r.run(e)
+}
+
+func (r *rig) run(e *exporter.Exporter) *running {
+	r.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	run := &running{Exporter: e, t: r.t, cancel: cancel, done: make(chan error, 1)}
 	go func() { run.done <- e.Run(ctx) }()

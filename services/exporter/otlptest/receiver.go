@@ -37,7 +37,6 @@ type Receiver struct {
 	onPoint  func(Point)
 	requests []Request
 	discard  bool
-	ignore   bool
 }
 
 // Request is the account of one request.
@@ -85,10 +84,6 @@ func (r *Receiver) Close() {
 // Export is called by the server for each request.
 func (r *Receiver) Export(ctx context.Context, req *colmetricpb.ExportMetricsServiceRequest) (*colmetricpb.ExportMetricsServiceResponse, error) {
 	r.mu.Lock()
-	if r.ignore {
-		r.mu.Unlock()
-		return &colmetricpb.ExportMetricsServiceResponse{}, nil
-	}
 	points := r.flatten(req)
 	f := r.nextFault(points)
 	keep := points
@@ -136,14 +131,6 @@ func (r *Receiver) Discard() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.discard = true
-}
-
-// Ignore answers every request with OK and looks at nothing: for measuring what
-// sending costs.
-func (r *Receiver) Ignore() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.ignore = true
 }
 
 // Points returns what was kept, in the order of arrival.
