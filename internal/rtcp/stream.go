@@ -157,11 +157,17 @@ func (s *Stream) add(expected, lost, length int64) {
 // begin makes r the baseline.
 func (s *Stream) begin(r Report, atUS int64, iv *Interval, why Artefacts) {
 	iv.Artefacts |= why
-	if r.Lost == 1 {
+	lost := int64(r.Lost)
+	switch {
+	case why == CountersRestarted && r.Direction == Outbound && r.Lost >= s.Lost:
+		// FreeSWITCH sets its count to 0 when it begins anew; a peer whose
+		// sequence number jumped may go on counting.
+		lost -= int64(s.Lost)
+	case r.Lost == 1:
 		iv.Artefacts |= PhantomLoss
-	} else {
-		s.SumBefore += max(int64(r.Lost), 0)
+		lost = 0
 	}
+	s.SumBefore += max(lost, 0)
 	s.Started, s.SSRC = true, r.SSRC
 	s.settle(r, atUS)
 }

@@ -1,0 +1,60 @@
+package emodel_test
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/fsagent/fsagent/internal/emodel"
+)
+
+// TestProperties holds the model to what must be true of any input.
+func TestProperties(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(107, 2015))
+	for range 3000 {
+		in := emodel.Input{
+			Ie: random.Float64() * 40, Bpl: 1 + random.Float64()*40, BurstR: 1 + random.Float64(),
+			Ppl: random.Float64() * 90, Ta: random.Float64() * 450,
+		}
+		for name, f := range rate {
+			r := must(t, f, in)
+			if r.MOS < 1 || r.MOS > 4.5 {
+				t.Fatalf("%s %+v: MOS %v", name, in, r.MOS)
+			}
+			worse := in
+			worse.Ppl += 1 + random.Float64()*9
+			if in.Ppl*(1-1/in.BurstR) < in.Bpl-10 && must(t, f, worse).R >= r.R {
+				t.Fatalf("%s %+v: more loss does not lower R", name, in)
+			}
+			slower := in
+			slower.Ta = max(in.Ta, 100) + 1 + random.Float64()*50
+			if must(t, f, slower).R >= r.R {
+				t.Fatalf("%s %+v: more delay does not lower R", name, in)
+			}
+			clean := in
+			clean.Ppl = 0
+			if got := must(t, f, clean).IeEff; got != in.Ie {
+				t.Fatalf("%s %+v: without loss Ie,eff is %v", name, in, got)
+			}
+		}
+		bursty, single := in, in
+		bursty.BurstR, single.BurstR = 2, 1
+		bursty.Ppl, single.Ppl = 0.5, 0.5
+		if must(t, emodel.Narrowband, bursty).R >= must(t, emodel.Narrowband, single).R {
+			t.Fatalf("%+v: bursty loss is not worse", in)
+		}
+		nb, wb, fb := must(t, emodel.Narrowband, in), must(t, emodel.Wideband, in), must(t, emodel.Fullband, in)
+		if !near(wb.Idd, 1.29*nb.Idd, 1e-9) || !near(fb.Idd, 1.48*nb.Idd, 1e-9) {
+			t.Fatalf("%+v: Idd is %v, %v, %v", in, nb.Idd, wb.Idd, fb.Idd)
+		}
+	}
+}
+
+func must(t *testing.T, f func(emodel.Input) (emodel.Rating, error), in emodel.Input) emodel.Rating {
+	t.Helper()
+	r, err := f(in)
+	if err != nil {
+		t.Fatalf("%+v: %v", in, err)
+	}
+	return r
+}
