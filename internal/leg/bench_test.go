@@ -1,0 +1,130 @@
+package leg_test
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
+
+	"github.com/fsagent/fsagent/internal/leg"
+)
+
+// reports makes a stream of RTCP events of many legs, as they come: two
+// directions every five seconds.
+func reports(legs, rounds int) [][]byte {
+	out := make([][]byte, 0, legs*rounds*2)
+	for round := range rounds {
+		for l := range legs {
+			channel := fmt.Sprintf("%08d-955b-4c2f-a6fc-23010ebc8a97", l)
+			seq := (round*legs + l) * 2
+			out = append(out, send(channel, seq+1, 5*round, 1000+250*round, 1), recv(channel, seq+2, 5*round, 1000+250*round, 1))
+		}
+	}
+	return out
+}
+
+func BenchmarkApplyReport(b *testing.B) {
+	for _, legs := range []int{100, 5000} {
+		b.Run(fmt.Sprintf("%d_legs", legs), func(b *testing.B) {
+			events := reports(legs, 40_000/legs)
+			b.ReportAllocs()
+			b.ResetTimer()
+			var table *leg.Table
+			for i := range b.N {
+				if i%len(events) == 0 {
+					b.StopTimer()
+					table = loaded(legs)
+					b.StartTimer()
+				}
+				table.Apply(uint64(i+1), "pbx", events[i%len(events)], func(*fsagentv1.Sample) {})
+			}
+		})
+	}
+}
+
+// loaded makes a table with legs that were answered.
+func loaded(legs int) *leg.Table {
+	table := leg.NewTable(leg.DefaultParams())
+	for l := range legs {
+		channel := fmt.Sprintf("%08d-955b-4c2f-a6fc-23010ebc8a97", l)
+		table.Apply(1, "pbx", made("CHANNEL_ANSWER", channel, 0, 0, "variable_rtp_use_codec_name: PCMU",
+			"variable_rtp_use_codec_rate: 8000", "variable_sip_call_id: c4bfe4be-61cb-1240-c59b-a69685210d20"), nil)
+	}
+	return table
+}
+
+// BenchmarkApplyRecording is a mixture as it comes from FreeSWITCH, unfiltered.
+func BenchmarkApplyRecording(b *testing.B) {
+	all := events(b, "05-load-80-calls")
+	b.ReportAllocs()
+	for b.Loop() {
+		table := leg.NewTable(leg.DefaultParams())
+		for i, raw := range all {
+			table.Apply(uint64(i+1), "pbx", raw, func(*fsagentv1.Sample) {})
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(all)), "ns/event")
+}
+
+func BenchmarkChanges(b *testing.B) {
+	table := loaded(1000)
+	for _, raw := range reports(1000, 3) {
+		table.Apply(2, "pbx", raw, func(*fsagentv1.Sample) {})
+	}
+	changes := table.Changes()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		t := leg.NewTable(leg.DefaultParams())
+		for _, c := range changes {
+			if _, err := t.LoadLeg(c.State); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(changes)), "ns/leg-load")
+}
+
+// TestMemory: a live leg in mid-call takes at most 2 KiB, and a hundred thousand
+// ended ones leave nothing behind.
+func TestMemory(t *testing.T) {
+	const legs = 5000
+	before := heap()
+	table := loaded(legs)
+	for _, raw := range reports(legs, 3) {
+		table.Apply(2, "pbx", raw, func(*fsagentv1.Sample) {})
+	}
+	table.Changes()
+	per := (heap() - before) / legs
+	t.Logf("%d bytes a live leg", per)
+	if per > 2048 {
+		t.Errorf("got %d bytes a live leg, want at most 2048", per)
+	}
+	runtime.KeepAlive(table)
+	table = leg.NewTable(leg.DefaultParams())
+	before = heap()
+	for i := range 100_000 {
+		channel := fmt.Sprintf("u%d", i)
+		table.Apply(uint64(i), "pbx", made("CHANNEL_CREATE", channel, 3*i, i), nil)
+		table.Apply(uint64(i), "pbx", made("CHANNEL_HANGUP_COMPLETE", channel, 3*i+1, i+1), func(*fsagentv1.Sample) {})
+		if i%1000 == 0 {
+			table.Changes()
+		}
+	}
+	table.Changes()
+	if _, ended := table.Len(); ended > 301 {
+		t.Errorf("%d ended legs are remembered, want those of 5 minutes", ended)
+	}
+	if grown := heap() - before; grown > 1<<20 {
+		t.Errorf("100,000 ended legs left %d bytes", grown)
+	}
+	runtime.KeepAlive(table)
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
