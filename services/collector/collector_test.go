@@ -31,9 +31,13 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	srv := natstest.Start(t)
-	settings := stream.DefaultSettings()
-	settings.Partitions = partitions
-	return &rig{t: t, srv: srv, js: srv.JetStream(settings)}
+	return &rig{t: t, srv: srv, js: srv.JetStream(settings())}
+}
+
+func settings() stream.Settings {
+	s := stream.DefaultSettings()
+	s.Partitions = partitions
+	return s
 }
 
 func instance(name string, fs *esltest.Server) collector.Instance {
@@ -119,6 +123,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // stored is every message of the events stream in order.
 func (r *rig) stored() []*jetstream.RawStreamMsg {
 	r.t.Helper()
+	eventually(r.t, "the rig's own connection is back", r.js.Conn().IsConnected)
 	s, err := r.js.Stream(r.t.Context(), stream.Events)
 	if err != nil {
 		r.t.Fatal(err)

@@ -31,7 +31,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		published:   counter("fsagent_events_published_total", "Events that the stream acknowledged."),
 		duplicates:  counter("fsagent_events_duplicate_total", "Acknowledged events that were in the stream already."),
 		dropped:     counter("fsagent_events_dropped_total", "Events dropped here.", "reason", "event_name"),
-		rejected:    counter("fsagent_events_rejected_total", "Frames and events that could not be read or published.", "reason"),
+		rejected:    counter("fsagent_esl_rejected_total", "Frames and events that could not be read or published.", "reason"),
 		retries:     counter("fsagent_publish_retries_total", "Times that publishing went back to the first unacknowledged event."),
 		gaps:        counter("fsagent_gap_events_total", "FSAGENT_GAP messages published."),
 		reconnects:  counter("fsagent_fs_connection_failures_total", "Connections to FreeSWITCH that failed or ended.", "cause"),

@@ -122,7 +122,11 @@ func (f *Filter) passes(line []byte) bool {
 	if !bytes.HasPrefix(name, []byte(variablePrefix)) {
 		return headerPasses(name)
 	}
-	if bytes.HasPrefix(name, []byte(statisticsPrefix)) && isWord(name) {
+	// An encoded value has no space; a name with one is not what it seems.
+	if bytes.IndexByte(name, ' ') >= 0 {
+		return false
+	}
+	if bytes.HasPrefix(name, []byte(statisticsPrefix)) {
 		return f.statistics
 	}
 	if _, ok := f.variables[string(name)]; ok {
@@ -141,7 +145,7 @@ func headerPasses(name []byte) bool {
 	}
 	switch string(name[:i]) {
 	case "Event", "Channel", "channel", "Caller", "Other", "Bridge", "Source", "NTP", "Session":
-		return !bytes.Contains(name, []byte(": "))
+		return bytes.IndexByte(name, ' ') < 0
 	case "Source0", "Source1", "Source2", "Source3", "Source4", "Rtt0", "Rtt1", "Rtt2", "Rtt3", "Rtt4":
 		return true
 	}
@@ -153,8 +157,6 @@ func headerPasses(name []byte) bool {
 	}
 	return false
 }
-
-func isWord(name []byte) bool { return !bytes.ContainsAny(name, ": ") }
 
 // never matches the names of variables that hold keys, passwords, SDP or dialled
 // digits. They stay on the switch even when they are asked for by name.
