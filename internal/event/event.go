@@ -170,7 +170,7 @@ func (e Event) All() iter.Seq2[[]byte, []byte] {
 			if len(line) == 0 {
 				return
 			}
-			if i := bytes.LastIndex(line, []byte(": ")); i > 0 && !yield(line[:i], line[i+2:]) {
+			if i := lastColon(line); i > 0 && !yield(line[:i], line[i+2:]) {
 				return
 			}
 		}
@@ -186,10 +186,20 @@ func Cut(lines []byte) (name, value, rest []byte, ok bool) {
 	if len(line) == 0 {
 		return nil, nil, nil, false
 	}
-	if i := bytes.LastIndex(line, []byte(": ")); i > 0 {
+	if i := lastColon(line); i > 0 {
 		return line[:i], line[i+2:], rest, true
 	}
 	return nil, nil, rest, false
+}
+
+// lastColon finds the last ": " of a line; -1 if there is none. An encoded value
+// has no space, so nearly always it stands at the last one.
+func lastColon(line []byte) int {
+	i := bytes.LastIndexByte(line, ' ')
+	if i > 0 && line[i-1] == ':' {
+		return i - 1
+	}
+	return bytes.LastIndex(line, []byte(": "))
 }
 
 // Raw returns the bytes the Event was made from.
