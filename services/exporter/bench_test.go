@@ -38,7 +38,7 @@ func BenchmarkExport(b *testing.B) {
 		b.Fatal(err)
 	}
 	var (
-		build  builder
+		build  encoder
 		label  labels
 		points int
 	)
@@ -57,8 +57,8 @@ func BenchmarkExport(b *testing.B) {
 			label.of(s)
 			items = append(items, item{sample: s, values: values[from:len(values):len(values)], bytes: label.size()})
 		}
-		metrics, n := build.build(items)
-		if v := c.export(b.Context(), "fs-1", metrics); v.action != accept {
+		request, n := build.request("fs-1", items)
+		if v := c.export(b.Context(), request); v.action != accept {
 			b.Fatal(v.err)
 		}
 		points += n

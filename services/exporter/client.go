@@ -8,9 +8,7 @@ import (
 	"os"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
-	"go.opentelemetry.io/otel/sdk/instrumentation"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/resource"
 	colmetricpb "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
@@ -28,10 +26,11 @@ const scopeName = "github.com/fsagent/fsagent/services/exporter"
 
 const defaultEndpoint = "localhost:4317"
 
-// client sends requests over one connection, one at a time.
+// client sends requests over one connection, one at a time. The library gives it
+// what the standard variables ask for: endpoint, TLS, headers, timeout,
+// compression. The requests are ours.
 type client struct {
-	otlp      *otlpmetricgrpc.Exporter
-	namespace string
+	otlp *otlpmetricgrpc.Exporter
 }
 
 func newClient(cfg Config) (*client, error) {
@@ -43,7 +42,7 @@ func newClient(cfg Config) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare OTLP client: %w", err)
 	}
-	return &client{otlp: x, namespace: cfg.ServiceNamespace}, nil
+	return &client{otlp: x}, nil
 }
 
 // options of the library. Its retry is off, because it gives up where the
@@ -51,7 +50,7 @@ func newClient(cfg Config) (*client, error) {
 // pause between connection attempts is cut from 120 s to 2 s.
 func options(cfg Config) ([]otlpmetricgrpc.Option, error) {
 	dial := []grpc.DialOption{
-		grpc.WithChainUnaryInterceptor(watch),
+		grpc.WithChainUnaryInterceptor(intercept),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			MinConnectTimeout: 2 * time.Second,
 			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
@@ -126,47 +125,41 @@ func transport(cfg Config, plain *bool) (credentials.TransportCredentials, error
 	return credentials.NewTLS(conf), nil
 }
 
-// export sends the metrics of one FreeSWITCH server and says what to do next.
-func (c *client) export(ctx context.Context, instance string, metrics []metricdata.Metrics) verdict {
-	var out outcome
-	err := c.otlp.Export(context.WithValue(ctx, outcomeKey{}, &out), &metricdata.ResourceMetrics{
-		Resource: c.resource(instance),
-		ScopeMetrics: []metricdata.ScopeMetrics{{
-			Scope:   instrumentation.Scope{Name: scopeName},
-			Metrics: metrics,
-		}},
-	})
-	return decide(err, out)
-}
-
-// resource is the FreeSWITCH server. Nothing of this replica is in it: another
-// replica must continue the same series.
-func (c *client) resource(instance string) *resource.Resource {
-	attrs := []attribute.KeyValue{attribute.String("service.name", "freeswitch")}
-	if instance != "" {
-		attrs = append(attrs, attribute.String("service.instance.id", instance))
-	}
-	if c.namespace != "" {
-		attrs = append(attrs, attribute.String("service.namespace", c.namespace))
-	}
-	return resource.NewSchemaless(attrs...)
+// export sends an encoded ExportMetricsServiceRequest and says what to do next.
+// data may be used again when it returns.
+func (c *client) export(ctx context.Context, data []byte) verdict {
+	call := call{data: data}
+	err := c.otlp.Export(context.WithValue(ctx, callKey{}, &call), &metricdata.ResourceMetrics{Resource: resource.Empty()})
+	return decide(err, call.outcome)
 }
 
 func (c *client) close(ctx context.Context) error { return c.otlp.Shutdown(ctx) }
 
-type outcomeKey struct{}
+// call is one request on its way through the library.
+type call struct {
+	data    []byte
+	outcome outcome
+}
 
-// watch keeps what an answer said: the library's error for a partial success
-// has a type that only the library can name.
-func watch(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	err := call(ctx, method, req, reply, cc, opts...)
-	out, ok := ctx.Value(outcomeKey{}).(*outcome)
-	if !ok || err != nil {
+type callKey struct{}
+
+// intercept puts our encoded request in the place of the library's empty one,
+// and keeps what the answer said: the library's error for a partial success has
+// a type that only the library can name. Bytes that are unknown to a message are
+// written as they are, so the message stays empty and holds the whole request.
+func intercept(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	c, ok := ctx.Value(callKey{}).(*call)
+	if !ok {
+		return invoke(ctx, method, req, reply, cc, opts...)
+	}
+	encoded := &colmetricpb.ExportMetricsServiceRequest{}
+	encoded.ProtoReflect().SetUnknown(c.data)
+	if err := invoke(ctx, method, encoded, reply, cc, opts...); err != nil {
 		return err
 	}
-	out.answered = true
+	c.outcome.answered = true
 	if r, ok := reply.(*colmetricpb.ExportMetricsServiceResponse); ok {
-		out.rejected, out.message = r.GetPartialSuccess().GetRejectedDataPoints(), r.GetPartialSuccess().GetErrorMessage()
+		c.outcome.rejected, c.outcome.message = r.GetPartialSuccess().GetRejectedDataPoints(), r.GetPartialSuccess().GetErrorMessage()
 	}
 	return nil
 }

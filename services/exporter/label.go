@@ -2,17 +2,20 @@ package exporter
 
 import (
 	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
-	"go.opentelemetry.io/otel/attribute"
 )
 
 // maxLabels is how many labels a point has at most.
 const maxLabels = 10
 
+// label of a point.
+type label struct{ key, value string }
+
 // labels of a sample that are not empty, in a buffer that is used again for the
 // next sample.
 type labels struct {
-	pairs  [maxLabels]attribute.KeyValue
-	n      int
+	pairs [maxLabels]label
+	n     int
+	// source is the key under which a MOS says how it was made.
 	source string
 }
 
@@ -38,28 +41,27 @@ func (l *labels) of(s *fsagentv1.Sample) {
 
 func (l *labels) add(key, value string) {
 	if value != "" {
-		l.pairs[l.n] = attribute.String(key, value)
+		l.pairs[l.n] = label{key, value}
 		l.n++
 	}
 }
 
-// set returns the shared labels and those of one value.
-func (l *labels) set(d fsagentv1.Direction, m fsagentv1.MosSource) attribute.Set {
+// with returns the shared labels and those of one value, until the next call.
+func (l *labels) with(d fsagentv1.Direction, m fsagentv1.MosSource) []label {
 	shared := l.n
 	l.add("direction", direction(d))
 	l.add(l.source, mosSource(m))
-	pairs := l.pairs // NewSet sorts in place
-	set := attribute.NewSet(pairs[:l.n]...)
+	all := l.pairs[:l.n]
 	l.n = shared
-	return set
+	return all
 }
 
 // size is an upper bound for the bytes of the labels of one point on the wire,
 // with those of its own value.
 func (l *labels) size() int {
 	n := pairSize("direction", "outbound") + pairSize("mos_source", "freeswitch")
-	for _, kv := range l.pairs[:l.n] {
-		n += pairSize(string(kv.Key), kv.Value.AsString())
+	for _, p := range l.pairs[:l.n] {
+		n += pairSize(p.key, p.value)
 	}
 	return n
 }

@@ -15,9 +15,11 @@ type lane struct {
 	in        chan *delivery
 	measurer  measurer
 	assembler assembler
-	builder   builder
+	encoder   encoder
 	labels    labels
+	// pause between attempts, and the longer one where a person has to help.
 	pause     *pause
+	alarmed   *pause
 	said      string
 	stopped   bool
 }
@@ -31,8 +33,9 @@ func newLane(e *Exporter, c *client) *lane {
 		in:        make(chan *delivery, e.cfg.MaxAckPending),
 		measurer:  measurer{skipZero: e.cfg.SkipZeroValues, cumulative: cumulative},
 		assembler: assembler{limits: limits{points: e.cfg.MaxPoints, bytes: e.cfg.MaxBytes, span: e.cfg.MaxSpan}, open: map[string]*request{}},
-		builder:   builder{cumulative: cumulative},
+		encoder:   encoder{namespace: e.cfg.ServiceNamespace, cumulative: cumulative},
 		pause:     newPause(200*time.Millisecond, 2*time.Second),
+		alarmed:   newPause(time.Second, 10*time.Second),
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"time"
 
 	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 )
 
 // item is one sample on its way out. It is settled once: when the endpoint has
@@ -88,59 +86,4 @@ func (a *assembler) close() []*request {
 		delete(a.open, instance)
 	}
 	return all
-}
-
-// builder makes points of items. Its buffers are used again: what build
-// returned is valid until the next call.
-type builder struct {
-	cumulative bool
-	labels     labels
-	doubles    [metricCount][]metricdata.DataPoint[float64]
-	integers   [metricCount][]metricdata.DataPoint[int64]
-}
-
-// build returns the metrics of items and the number of points in them.
-func (b *builder) build(items []item) (out []metricdata.Metrics, points int) {
-	for id := range metricCount {
-		b.doubles[id], b.integers[id] = b.doubles[id][:0], b.integers[id][:0]
-	}
-	for _, it := range items {
-		b.add(it)
-		points += len(it.values)
-	}
-	for id := range metricCount {
-		if data := b.data(id); data != nil {
-			m := metrics[id]
-			out = append(out, metricdata.Metrics{Name: m.name, Unit: m.unit, Description: m.description, Data: data})
-		}
-	}
-	return out, points
-}
-
-func (b *builder) add(it item) {
-	b.labels.of(it.sample)
-	at := time.UnixMicro(it.sample.GetTimeUs())
-	var set attribute.Set
-	for i, v := range it.values {
-		if i == 0 || v.direction != it.values[i-1].direction || v.source != it.values[i-1].source {
-			set = b.labels.set(v.direction, v.source)
-		}
-		if metrics[v.metric].integer {
-			b.integers[v.metric] = append(b.integers[v.metric], metricdata.DataPoint[int64]{Attributes: set, Time: at, Value: v.integer})
-		} else {
-			b.doubles[v.metric] = append(b.doubles[v.metric], metricdata.DataPoint[float64]{Attributes: set, Time: at, Value: v.double})
-		}
-	}
-}
-
-func (b *builder) data(id metricID) metricdata.Aggregation {
-	switch {
-	case len(b.doubles[id]) > 0:
-		return metricdata.Gauge[float64]{DataPoints: b.doubles[id]}
-	case len(b.integers[id]) == 0:
-		return nil
-	case id == rtcpPacketsLost && b.cumulative:
-		return metricdata.Sum[int64]{DataPoints: b.integers[id], Temporality: metricdata.CumulativeTemporality, IsMonotonic: true}
-	}
-	return metricdata.Gauge[int64]{DataPoints: b.integers[id]}
 }

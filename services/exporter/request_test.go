@@ -86,7 +86,7 @@ func TestSizeIsAnUpperBound(t *testing.T) {
 				items []item
 				size  int
 				l     labels
-				b     builder
+				e     encoder
 			)
 			for _, s := range tt.samples {
 				values := measurer{}.measure(nil, s)
@@ -94,8 +94,8 @@ func TestSizeIsAnUpperBound(t *testing.T) {
 				items = append(items, item{sample: s, values: values})
 				size += len(values) * (l.size() + pointSize)
 			}
-			metrics, _ := b.build(items)
-			if v := c.export(t.Context(), "fs-1", metrics); v.action != accept {
+			data, _ := e.request("fs-1", items)
+			if v := c.export(t.Context(), data); v.action != accept {
 				t.Fatal(v.err)
 			}
 			const frame = 1000 // resource, scope, names and descriptions of metrics

@@ -11,8 +11,6 @@ const (
 	// patience is how many refusals in a row are answered by the next attempt
 	// at once: about what it takes to find one bad sample among thousands.
 	patience = 12
-	// alarmWait is how long an endpoint that refuses us is left alone.
-	alarmWait = 5 * time.Second
 )
 
 // piece is a part of a request.
@@ -79,13 +77,14 @@ func (l *lane) divide(stop, work context.Context, queue []piece, p piece, v verd
 
 // export items once and take note of the answer.
 func (l *lane) export(work context.Context, instance string, items []item) verdict {
-	metrics, points := l.builder.build(items)
-	v := l.client.export(work, instance, metrics)
+	data, points := l.encoder.request(instance, items)
+	v := l.client.export(work, data)
 	l.metrics.request(v, points)
 	if v.action != accept {
 		return v
 	}
 	l.pause.reset()
+	l.alarmed.reset()
 	l.otlp.set(up, nil)
 	if said := v.message; v.rejected > 0 || said != "" {
 		if said != l.said {
@@ -105,7 +104,7 @@ func (l *lane) await(stop context.Context, v verdict) {
 		ok = false
 	case v.action == alarm:
 		l.otlp.set(refused, v.err)
-		ok = sleep(stop, max(alarmWait, v.after))
+		ok = l.alarmed.wait(stop) && sleep(stop, v.after)
 	case v.after > 0:
 		l.otlp.set(waiting, v.err)
 		ok = sleep(stop, v.after)
