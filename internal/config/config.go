@@ -27,7 +27,7 @@ const DefaultFile = "config.yaml"
 var ErrInvalid = errors.New("configuration")
 
 // sections are the top-level keys of all services.
-var sections = []string{"freeswitch_instances", "events", "storage", "nats", "calculator", "opentelemetry", "http", "logging", "data_dir"}
+var sections = []string{"freeswitch_instances", "events", "esl", "publish", "storage", "nats", "calculator", "opentelemetry", "http", "logging", "data_dir"}
 
 // Load fills settings, which hold the defaults, from the file and the
 // environment ("KEY=value" each). An empty path means DefaultFile if it exists.
@@ -45,16 +45,32 @@ func Load[T any](settings *T, path string, environ []string) error {
 	case named || !errors.Is(err, fs.ErrNotExist):
 		errs = append(errs, err)
 	}
+	errs = append(errs, environment(settings, environ)...)
+	return invalid(errs)
+}
+
+// Environment fills settings, which hold the defaults, from the environment
+// alone.
+func Environment[T any](settings *T, environ []string) error {
+	return invalid(environment(settings, environ))
+}
+
+func environment[T any](settings *T, environ []string) []error {
+	var errs []error
 	if err := env.ParseWithOptions(settings, env.Options{Environment: env.ToMap(environ)}); err != nil {
-		errs = append(errs, flatten(err)...)
+		errs = flatten(err)
 	}
 	if v, ok := any(settings).(interface{ Validate() error }); ok {
 		errs = append(errs, flatten(v.Validate())...)
 	}
-	if len(errs) > 0 {
-		return fmt.Errorf("%w: %w", ErrInvalid, errors.Join(errs...))
+	return errs
+}
+
+func invalid(errs []error) error {
+	if len(errs) == 0 {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w: %w", ErrInvalid, errors.Join(errs...))
 }
 
 func parse[T any](settings *T, path string, text []byte) []error {

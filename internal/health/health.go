@@ -42,8 +42,7 @@ type Service interface {
 	Health() any
 }
 
-// Server answers for the services of one process. With one service its health
-// is the whole answer; with several each stands under its name.
+// Server answers for one process.
 type Server struct {
 	listener net.Listener
 	http     *http.Server
@@ -52,7 +51,7 @@ type Server struct {
 
 // Listen opens the port, so that an address in use is an error at the start. It
 // returns nil if the port is 0.
-func Listen(cfg Config, services map[string]Service, metrics prometheus.Gatherer, log *slog.Logger) (*Server, error) {
+func Listen(cfg Config, service Service, metrics prometheus.Gatherer, log *slog.Logger) (*Server, error) {
 	if cfg.Port == 0 {
 		return nil, nil
 	}
@@ -61,9 +60,9 @@ func Listen(cfg Config, services map[string]Service, metrics prometheus.Gatherer
 		return nil, fmt.Errorf("http: %w; set FSAGENT_HTTP_PORT to a free port", err)
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, report(services)) })
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, service.Health()) })
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(services); err != nil {
+		if err := service.Ready(); err != nil {
 			answer(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready", "reason": err.Error()})
 			return
 		}
@@ -91,27 +90,6 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("http: %w", err)
 	}
 	return nil
-}
-
-func report(services map[string]Service) any {
-	if len(services) == 1 {
-		for _, s := range services {
-			return s.Health()
-		}
-	}
-	out := make(map[string]any, len(services))
-	for name, s := range services {
-		out[name] = s.Health()
-	}
-	return out
-}
-
-func ready(services map[string]Service) error {
-	var errs []error
-	for _, s := range services {
-		errs = append(errs, s.Ready())
-	}
-	return errors.Join(errs...)
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

@@ -26,22 +26,21 @@ func TestServer(t *testing.T) {
 	reg.MustRegister(c)
 	c.Inc()
 	for _, tc := range []struct {
-		name     string
-		services map[string]health.Service
-		path     string
-		status   int
-		says     string
+		name    string
+		service service
+		path    string
+		status  int
+		says    string
 	}{
-		{"health of one", map[string]health.Service{"a": service{}}, "/health", 200, "{\n  \"status\": \"ok\"\n}"},
-		{"health of two", map[string]health.Service{"a": service{}, "b": service{}}, "/health", 200, `"b": {`},
-		{"ready", map[string]health.Service{"a": service{}}, "/ready", 200, "ready"},
-		{"not ready", map[string]health.Service{"a": service{}, "b": service{errors.New("no NATS")}}, "/ready", 503, "no NATS"},
-		{"metrics", map[string]health.Service{"a": service{}}, "/metrics", 200, "fsagent_test_total 1"},
-		{"nothing", map[string]health.Service{"a": service{}}, "/", 404, ""},
+		{"health", service{}, "/health", 200, "{\n  \"status\": \"ok\"\n}"},
+		{"ready", service{}, "/ready", 200, "ready"},
+		{"not ready", service{errors.New("no NATS")}, "/ready", 503, "no NATS"},
+		{"metrics", service{}, "/metrics", 200, "fsagent_test_total 1"},
+		{"nothing", service{}, "/", 404, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			s, err := health.Listen(health.Config{Host: "127.0.0.1", Port: freePort(t)}, tc.services, reg, natstest.Logger(t))
+			s, err := health.Listen(health.Config{Host: "127.0.0.1", Port: freePort(t)}, tc.service, reg, natstest.Logger(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,7 +71,7 @@ func TestPortInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	_, err = health.Listen(health.Config{Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port}, nil, prometheus.NewRegistry(), natstest.Logger(t))
+	_, err = health.Listen(health.Config{Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port}, service{}, prometheus.NewRegistry(), natstest.Logger(t))
 	if err == nil || !strings.Contains(err.Error(), "FSAGENT_HTTP_PORT") {
 		t.Errorf("got %v, want an error that says what to do", err)
 	}

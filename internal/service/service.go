@@ -131,7 +131,7 @@ func (p Program) serve(ctx context.Context, log *slog.Logger) error {
 	defer nc.Close()
 	metrics := NewRegistry()
 	waiting := &waiting{}
-	web, err := health.Listen(s.HTTP, map[string]health.Service{p.Name: waiting}, metrics, log)
+	web, err := health.Listen(s.HTTP, waiting, metrics, log)
 	if err != nil {
 		return err
 	}

@@ -131,6 +131,9 @@ func EventFilter(partition int) string { return eventsPrefix + strconv.Itoa(part
 // SampleSubject of one partition.
 func SampleSubject(partition int) string { return samplesPrefix + strconv.Itoa(partition) }
 
+// SampleFilter matches the samples of all partitions.
+const SampleFilter = samplesPrefix + "*"
+
 // OwnerKey of one partition.
 func OwnerKey(partition int) string { return "owner." + strconv.Itoa(partition) }
 

@@ -130,7 +130,7 @@ func (s Settings) streams() []jetstream.StreamConfig {
 	samples := base
 	samples.Name = Samples
 	samples.Description = "derived samples, by partition"
-	samples.Subjects = []string{samplesPrefix + "*"}
+	samples.Subjects = []string{SampleFilter}
 	samples.MaxAge = s.SamplesMaxAge
 	samples.Duplicates = time.Second // no ids: the chain of expected sequences does it
 

@@ -1,0 +1,106 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fsagent/fsagent/internal/recording"
+	"github.com/fsagent/fsagent/services/collector/esl/esltest"
+)
+
+// simulation is what simulate is told.
+type simulation struct {
+	listen, password, names string
+	instances               int
+	playback                esltest.Playback
+	forever                 bool
+}
+
+func simulate(ctx context.Context, c call, args []string) error {
+	var s simulation
+	c.flags.StringVar(&s.listen, "listen", "127.0.0.1:8021", "`host:port` of the first server; further ones take the ports after it")
+	c.flags.IntVar(&s.instances, "instances", 1, "`number` of servers")
+	c.flags.StringVar(&s.password, "password", esltest.DefaultPassword, "event socket `password`")
+	c.flags.StringVar(&s.names, "recordings", "02-bridged-pcmu", "`names` to play, separated by commas: "+strings.Join(recording.Names(), " "))
+	c.flags.BoolVar(&s.playback.Together, "together", false, "play the recordings at once, not one after another")
+	c.flags.Float64Var(&s.playback.Speed, "speed", 1, "`factor` to the recorded pace; 0 is as fast as the client reads")
+	c.flags.IntVar(&s.playback.Copies, "copies", 1, "play everything this `number` of times at once, as different calls")
+	c.flags.BoolVar(&s.forever, "forever", false, "play again and again, as new calls, until interrupted")
+	if err := c.parse(args); err != nil {
+		return err
+	}
+	if s.instances < 1 || s.playback.Copies < 1 || s.playback.Speed < 0 {
+		return c.mistake("--instances and --copies are at least 1, --speed at least 0")
+	}
+	for name := range strings.SplitSeq(s.names, ",") {
+		r, err := recording.Load(strings.TrimSpace(name))
+		if err != nil {
+			return c.mistake("%v", err)
+		}
+		s.playback.Recordings = append(s.playback.Recordings, r)
+	}
+	s.playback.Clients = 1
+	if s.forever {
+		s.playback.Rounds = -1
+	}
+	host, port, err := net.SplitHostPort(s.listen)
+	if err != nil {
+		return c.mistake("--listen: %v", err)
+	}
+	first, err := strconv.Atoi(port)
+	if err != nil {
+		return c.mistake("--listen: port %q is not a number", port)
+	}
+	return s.run(ctx, c, host, first)
+}
+
+func (s simulation) run(ctx context.Context, c call, host string, first int) error {
+	errs := make([]error, s.instances)
+	var wg sync.WaitGroup
+	for i := range s.instances {
+		server, err := esltest.Start(esltest.Config{
+			Address: net.JoinHostPort(host, strconv.Itoa(first+i)), Password: s.password,
+			CoreUUID:  fmt.Sprintf("f5a9e570-0000-4000-8000-%012d", i+1),
+			Heartbeat: 20 * time.Second,
+		})
+		if err != nil {
+			errs[i] = err
+			break
+		}
+		fmt.Fprintf(c.stdout, "FreeSWITCH %d listens on %s and waits for a client\n", i+1, server.Addr())
+		wg.Go(func() {
+			errs[i] = s.play(ctx, c, server, i+1)
+			errs[i] = errors.Join(errs[i], server.Close())
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// play plays everything and then stays, as a FreeSWITCH without calls, until ctx
+// ends.
+func (s simulation) play(ctx context.Context, c call, server *esltest.Server, number int) error {
+	p := s.playback
+	if p.Copies > 1 || s.forever || s.instances > 1 {
+		p.OneLife, p.Start = true, time.Now()
+	}
+	played, err := server.Play(ctx, p)
+	if ctx.Err() == nil {
+		if err != nil {
+			return fmt.Errorf("FreeSWITCH %d: %w", number, err)
+		}
+		fmt.Fprintf(c.stdout, "FreeSWITCH %d has played %d events; ctrl-C ends\n", number, played)
+		<-ctx.Done()
+	}
+	for _, client := range server.Stats().Clients {
+		fmt.Fprintf(c.stdout, "FreeSWITCH %d sent %d events, %d bytes to %s; the longest write waited %v\n",
+			number, client.Events, client.Bytes, client.Remote, client.LongestBlock)
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package fsagent_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fsagent/fsagent/internal/natstest"
+	"github.com/fsagent/fsagent/internal/sample"
+	"github.com/fsagent/fsagent/internal/stream"
+	"github.com/fsagent/fsagent/services/exporter/otlptest"
+)
+
+// process is one service as a process of its own that can be killed and started
+// again.
+type process struct {
+	t       *testing.T
+	program string
+	environ []string
+	cmd     *exec.Cmd
+	output  *output
+}
+
+// output collects what a process says; the process may write at any time.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func startProcess(t *testing.T, program string, environ ...string) *process {
+	t.Helper()
+	p := &process{t: t, program: program, environ: append(os.Environ(), environ...), output: &output{}}
+	p.start()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", p.program, &p.output.buf)
+		}
+	})
+	return p
+}
+
+func (p *process) start() {
+	p.t.Helper()
+	p.cmd = exec.Command(p.program)
+	p.cmd.Env = p.environ
+	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// kill is kill -9.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended by itself
+	_ = p.cmd.Wait()
+}
+
+// With the services as separate processes, calculator and exporter are killed
+// with SIGKILL again and again while calls are played. Every sample is in the
+// stream once, and the points are those of an undisturbed run.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	const name = "05-load-80-calls"
+	const prefix = "github.com/fsagent/fsagent/services/"
+	srv := natstest.Start(t)
+	b := newSwitchboard(t)
+	common := []string{
+		"FSAGENT_NATS_URL=" + srv.URL(), "FSAGENT_HTTP_PORT=0", "FSAGENT_CALCULATOR_LEASE=500ms",
+		"FSAGENT_OTEL_ENDPOINT=" + b.receiver.Addr(), "FSAGENT_OTEL_INSECURE=true", "FSAGENT_OTEL_MAX_FUTURE=" + ever.String(),
+		"FSAGENT_OTEL_ACK_WAIT=2s",
+		`FSAGENT_FREESWITCH_INSTANCES=[{"name":"` + instance + `","host":"127.0.0.1","port":` + port(b) + `,"password":"ClueCon"}]`,
+	}
+	startProcess(t, natstest.Build(t, prefix+"collector/cmd/collector"), common...)
+	calculator := startProcess(t, natstest.Build(t, prefix+"calculator/cmd/calculator"), common...)
+	exporter := startProcess(t, natstest.Build(t, prefix+"exporter/cmd/exporter"), common...)
+
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		play(t, b.server, name, 20) // six seconds
+	}()
+	for i, killed := 0, []*process{calculator, exporter}; ; i++ {
+		select {
+		case <-done:
+		case <-time.After(700 * time.Millisecond):
+			p := killed[i%len(killed)]
+			p.kill()
+			p.start()
+			continue
+		}
+		break
+	}
+
+	want := strings.Split(unzip(t, "testdata/"+name+".txt.gz"), "\n")
+	until(t, "all points are there", func() bool { return len(otlptest.Unique(b.receiver.Points())) >= len(want)-1 })
+	golden(t, name, b.receiver.Points())
+	if c := otlptest.Conflicts(b.receiver.Points()); len(c) > 0 {
+		t.Errorf("%d points came twice with different values, the first is %v", len(c), c[0])
+	}
+	seen := map[sample.Identity]bool{}
+	epochs := map[string]bool{}
+	for _, m := range batches(t, srv.Connect()) {
+		epochs[m.Header.Get(stream.HeaderEpoch)] = true
+		samples, err := sample.Decode(m.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range samples {
+			if id := sample.IdentityOf(s); seen[id] {
+				t.Errorf("sample %v is in the stream twice", id)
+			} else {
+				seen[id] = true
+			}
+		}
+	}
+	if len(epochs) < 4 {
+		t.Errorf("the calculator was killed %d times only", len(epochs)-1)
+	}
+}
+
+func port(b switchboard) string { return strconv.Itoa(b.server.Addr().Port) }
