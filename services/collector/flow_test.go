@@ -88,7 +88,9 @@ func TestReaderNeverWaits(t *testing.T) {
 	play(t, fs, esltest.Playback{Recordings: recs, Clients: 1, Copies: copies, Stagger: time.Second})
 	total := uint64(copies * len(want(t, recs)))
 	eventually(t, "everything was read", func() bool { return c.Stats().EventsRead == total })
-	if block := fs.Stats().Clients[0].LongestBlock; block > time.Second {
+	// A reader that waits would wait until NATS is back; what is measured here is
+	// the machine's load.
+	if block := fs.Stats().Clients[0].LongestBlock; block > 5*time.Second {
 		t.Errorf("the switch had to wait %v for one write", block)
 	}
 	st := c.Stats()

@@ -47,7 +47,12 @@ type status struct {
 func (s *freeswitch) read(ctx context.Context) {
 	retry := backoff{least: s.esl.RetryMin, most: s.esl.RetryMax}
 	for ctx.Err() == nil {
-		err := s.session(ctx, &retry)
+		began := time.Now()
+		err := s.session(ctx)
+		// A server that takes us and throws us out at once is not asked every second.
+		if time.Since(began) > settled*s.esl.RetryMin {
+			retry.reset()
+		}
 		if ctx.Err() != nil {
 			break
 		}
@@ -60,8 +65,12 @@ func (s *freeswitch) read(ctx context.Context) {
 	s.met.connected.Set(0)
 }
 
+// settled is how many times RetryMin a session has to last until the wait after
+// it begins anew.
+const settled = 10
+
 // session is the life of one connection.
-func (s *freeswitch) session(ctx context.Context, retry *backoff) error {
+func (s *freeswitch) session(ctx context.Context) error {
 	password, err := s.secret()
 	if err != nil {
 		return err
@@ -73,7 +82,6 @@ func (s *freeswitch) session(ctx context.Context, retry *backoff) error {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	retry.reset()
 	s.connected(conn.RemoteAddr().String())
 	for {
 		f, err := conn.Next()

@@ -116,7 +116,7 @@ func (p *publisher) mayPublish() bool {
 		p.reconnects = r
 		p.win.goBack()
 	}
-	failed, oldest, head := p.win.state()
+	oldest, head, failed := p.win.state()
 	if head != p.head {
 		p.head, p.wait = head, 0
 		if p.stalled && failed == nil {
@@ -224,8 +224,10 @@ func (p *publisher) fail(n, attempt uint64, err error) {
 	p.win.refuse(attempt, err)
 }
 
+// stall says once that the stream takes nothing. That NATS is away is said by
+// the connection itself.
 func (p *publisher) stall(err error) {
-	if !p.stalled {
+	if !p.stalled && p.nc.IsConnected() && !errors.Is(err, nats.ErrReconnectBufExceeded) {
 		p.stalled = true
 		p.log.Warn("events wait, the stream does not take them; see that stream "+stream.Events+" exists and has room", "err", err)
 	}

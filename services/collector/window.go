@@ -104,15 +104,15 @@ func (w *window) goBack() {
 	w.failed = nil
 }
 
-// state returns the refusal of this attempt, if any, when the oldest entry was
-// sent (0 when it was not, or there is none), and how many are acknowledged.
-func (w *window) state() (failed error, oldestNS int64, head uint64) {
+// state returns when the oldest entry was sent (0 when it was not, or there is
+// none), its number, and the refusal of this attempt, if any.
+func (w *window) state() (oldestNS int64, head uint64, failed error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.head < w.cursor {
 		oldestNS = w.at(w.head).sentNS
 	}
-	return w.failed, oldestNS, w.head
+	return oldestNS, w.head, w.failed
 }
 
 // waiting is how many entries there are, and when the oldest was read.

@@ -71,7 +71,7 @@ func TestWindowGoesBack(t *testing.T) {
 	}
 	w.ack(4)
 	w.ack(3)
-	if failed, oldest, head := w.state(); failed != nil || oldest != 0 || head != 5 || w.bytes != 0 {
+	if oldest, head, failed := w.state(); failed != nil || oldest != 0 || head != 5 || w.bytes != 0 {
 		t.Errorf("at the end: %v, %d, %d, %d bytes", failed, oldest, head, w.bytes)
 	}
 }
