@@ -192,9 +192,7 @@ func TestMediaAndClock(t *testing.T) {
 func TestParseDoesNotAllocate(t *testing.T) {
 	var messages []event.Event
 	for _, name := range []string{"02-bridged-pcmu", "06a-hold"} {
-		for _, e := range recorded(t, name) {
-			messages = append(messages, e)
-		}
+		messages = append(messages, recorded(t, name)...)
 	}
 	n := testing.AllocsPerRun(10, func() {
 		for _, e := range messages {
