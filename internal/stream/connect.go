@@ -14,15 +14,20 @@ import (
 // Connection is how to reach NATS and who to be there.
 type Connection struct {
 	// URL of one or more servers, separated by commas.
-	URL          string `yaml:"url" env:"FSAGENT_NATS_URL"`
-	CredsFile    string `yaml:"creds_file" env:"FSAGENT_NATS_CREDS_FILE"`
-	NKeyFile     string `yaml:"nkey_file" env:"FSAGENT_NATS_NKEY_FILE"`
+	URL string `yaml:"url" env:"FSAGENT_NATS_URL"`
+	// CredsFile is a credentials file, with JWT and seed.
+	CredsFile string `yaml:"creds_file" env:"FSAGENT_NATS_CREDS_FILE"`
+	// NKeyFile is a file with an nkey seed.
+	NKeyFile string `yaml:"nkey_file" env:"FSAGENT_NATS_NKEY_FILE"`
+	// User and Password, or a file that holds the password.
 	User         string `yaml:"user" env:"FSAGENT_NATS_USER"`
 	Password     Secret `yaml:"password" env:"FSAGENT_NATS_PASSWORD"`
 	PasswordFile string `yaml:"password_file" env:"FSAGENT_NATS_PASSWORD_FILE"`
-	CAFile       string `yaml:"ca_file" env:"FSAGENT_NATS_CA_FILE"`
-	CertFile     string `yaml:"cert_file" env:"FSAGENT_NATS_CERT_FILE"`
-	KeyFile      string `yaml:"key_file" env:"FSAGENT_NATS_KEY_FILE"`
+	// CAFile has the certificates to trust, PEM; empty trusts the system's.
+	CAFile string `yaml:"ca_file" env:"FSAGENT_NATS_CA_FILE"`
+	// CertFile and KeyFile are our own certificate for mutual TLS, PEM.
+	CertFile string `yaml:"cert_file" env:"FSAGENT_NATS_CERT_FILE"`
+	KeyFile  string `yaml:"key_file" env:"FSAGENT_NATS_KEY_FILE"`
 }
 
 // Secret is a string that prints as "***".
