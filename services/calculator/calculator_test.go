@@ -321,8 +321,9 @@ func TestServerRestarts(t *testing.T) {
 		if i < 2 {
 			restart := s.Stop()
 			restart()
-			until(t, "the client is back", js.Conn().IsConnected)
-			until(t, "the calculator is back", r.nc.IsConnected)
+			for _, nc := range []*nats.Conn{js.Conn(), r.nc} {
+				until(t, "the clients are back", func() bool { return nc.Stats().Reconnects > uint64(i) && nc.IsConnected() })
+			}
 		}
 	}
 	await(t, js, want)
