@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -115,5 +117,26 @@ func TestNewRefusesBadFiles(t *testing.T) {
 	js := natstest.Start(t).JetStream(settings())
 	if _, err := exporter.New(cfg, js, natstest.Logger(t), nil); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("got %v, want an error about the certificate", err)
+	}
+}
+
+// TestReadmeNamesEveryKey holds the table of the README to the struct.
+func TestReadmeNamesEveryKey(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	typ := reflect.TypeFor[exporter.Config]()
+	for i := range typ.NumField() {
+		tag := typ.Field(i).Tag
+		key, variable := tag.Get("yaml"), tag.Get("env")
+		if key == "-" {
+			continue
+		}
+		short := "…" + strings.TrimPrefix(variable, "FSAGENT_OTEL")
+		if !bytes.Contains(readme, []byte("`"+key+"`")) || !bytes.Contains(readme, []byte("`"+variable)) && !bytes.Contains(readme, []byte("`"+short+"`")) {
+			t.Errorf("README.md has not both %s and %s", key, variable)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fsagent/fsagent/internal/stream"
 	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
@@ -72,7 +73,9 @@ func (l *lane) park(stop, work context.Context, x letter) bool {
 		if err == nil {
 			l.stream.set(up, nil)
 			l.metrics.park(x.reason)
-			l.log.Warn("parked a sample", "subject", msg.Subject, "seq", x.sequence, "reason", string(x.reason), "detail", msg.Header.Get(stream.HeaderReason))
+			if count, ok := l.muffler.say(string(x.reason), time.Now()); ok {
+				l.log.Warn("parked what cannot be exported", "subject", msg.Subject, "seq", x.sequence, "reason", msg.Header.Get(stream.HeaderReason), "count", count)
+			}
 			return true
 		}
 		l.stream.set(waiting, fmt.Errorf("park on %s: %w", msg.Subject, err))

@@ -43,7 +43,6 @@ func New(cfg Config, js jetstream.JetStream, log *slog.Logger, reg prometheus.Re
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	log = log.With("service", "exporter")
 	e := &Exporter{
 		cfg: cfg, js: js, log: log,
 		held:   newHeld(log),

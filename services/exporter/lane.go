@@ -18,10 +18,10 @@ type lane struct {
 	encoder   encoder
 	labels    labels
 	// pause between attempts, and the longer one where a person has to help.
-	pause     *pause
-	alarmed   *pause
-	said      string
-	stopped   bool
+	pause   *pause
+	alarmed *pause
+	muffler *muffler
+	stopped bool
 }
 
 func newLane(e *Exporter, c *client) *lane {
@@ -34,6 +34,7 @@ func newLane(e *Exporter, c *client) *lane {
 		measurer:  measurer{skipZero: e.cfg.SkipZeroValues, cumulative: cumulative},
 		assembler: assembler{limits: limits{points: e.cfg.MaxPoints, bytes: e.cfg.MaxBytes, span: e.cfg.MaxSpan}, open: map[string]*request{}},
 		encoder:   encoder{namespace: e.cfg.ServiceNamespace, cumulative: cumulative},
+		muffler:   newMuffler(),
 		pause:     newPause(200*time.Millisecond, 2*time.Second),
 		alarmed:   newPause(time.Second, 10*time.Second),
 	}

@@ -86,11 +86,10 @@ func (l *lane) export(work context.Context, instance string, items []item) verdi
 	l.pause.reset()
 	l.alarmed.reset()
 	l.otlp.set(up, nil)
-	if said := v.message; v.rejected > 0 || said != "" {
-		if said != l.said {
-			l.log.Warn("endpoint took a request in part", "instance", instance, "count", v.rejected, "reason", said)
+	if v.rejected > 0 || v.message != "" {
+		if requests, ok := l.muffler.say("partial", time.Now()); ok {
+			l.log.Warn("endpoint took a request in part", "instance", instance, "rejected", v.rejected, "reason", v.message, "count", requests)
 		}
-		l.said = said
 	}
 	return v
 }
