@@ -54,10 +54,10 @@ func TestAnswers(t *testing.T) {
 		{name: "unavailable for a while", script: []otlptest.Fault{otlptest.RefuseFor(codes.Unavailable, second)}, kept: n, least: second},
 		{name: "exhausted for a while", script: []otlptest.Fault{otlptest.RefuseFor(codes.ResourceExhausted, second)}, kept: n, least: second},
 		{name: "exhausted", script: []otlptest.Fault{otlptest.Refuse(codes.ResourceExhausted, "quota")}, kept: n},
-		{name: "too large", always: ptr(otlptest.TooLarge(3)), kept: n},
-		{name: "always too large", always: ptr(otlptest.TooLarge(0)), parked: n},
-		{name: "invalid argument for one", always: ptr(otlptest.Poison(codes.InvalidArgument, bad)), kept: n - 1, parked: 1},
-		{name: "internal for one", always: ptr(otlptest.Poison(codes.Internal, bad)), kept: n - 1, parked: 1},
+		{name: "too large", always: new(otlptest.TooLarge(3)), kept: n},
+		{name: "always too large", always: new(otlptest.TooLarge(0)), parked: n},
+		{name: "invalid argument for one", always: new(otlptest.Poison(codes.InvalidArgument, bad)), kept: n - 1, parked: 1},
+		{name: "internal for one", always: new(otlptest.Poison(codes.Internal, bad)), kept: n - 1, parked: 1},
 		{name: "unknown, once", script: []otlptest.Fault{otlptest.Refuse(codes.Unknown, "sick")}, kept: n},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -38,9 +38,9 @@ func TestBadInput(t *testing.T) {
 		{"the end of time", at(math.MaxInt64), "time: "},
 		{"no body", batch(t, fsagentv1.Sample_builder{TimeUs: 1, FsInstance: "fs-1"}.Build()), "kind: "},
 		{"not a number", batch(t, fsagentv1.Sample_builder{TimeUs: 1, FsInstance: "fs-1",
-			Report: fsagentv1.Report_builder{JitterMs: ptr(math.NaN())}.Build()}.Build()), "value: "},
+			Report: fsagentv1.Report_builder{JitterMs: new(math.NaN())}.Build()}.Build()), "value: "},
 		{"infinite", batch(t, fsagentv1.Sample_builder{TimeUs: 1, FsInstance: "fs-1",
-			LegEnd: fsagentv1.LegEnd_builder{Mos: ptr(math.Inf(1))}.Build()}.Build()), "value: "},
+			LegEnd: fsagentv1.LegEnd_builder{Mos: new(math.Inf(1))}.Build()}.Build()), "value: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -26,7 +26,7 @@ func BenchmarkExport(b *testing.B) {
 	}
 	b.Cleanup(sink.Close)
 	cfg := DefaultConfig()
-	cfg.Endpoint, cfg.Insecure = sink.Addr(), ptr(true)
+	cfg.Endpoint, cfg.Insecure = sink.Addr(), new(true)
 	c, err := newClient(cfg)
 	if err != nil {
 		b.Fatal(err)
@@ -94,7 +94,7 @@ func BenchmarkStream(b *testing.B) {
 	}
 	<-js.PublishAsyncComplete()
 	cfg := DefaultConfig()
-	cfg.Endpoint, cfg.Insecure = sink.Addr(), ptr(true)
+	cfg.Endpoint, cfg.Insecure = sink.Addr(), new(true)
 	e, err := New(cfg, js, natstest.Logger(b), nil)
 	if err != nil {
 		b.Fatal(err)

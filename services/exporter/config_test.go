@@ -55,7 +55,7 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 		t.Fatalf("default: %v", err)
 	}
 	cfg.PacketsLost, cfg.Compression, cfg.ClientKey = "delta", "zip", "key.pem"
-	cfg.Insecure, cfg.ServiceNamespace = ptr(true), "\xff"
+	cfg.Insecure, cfg.ServiceNamespace = new(true), "\xff"
 	cfg.Certificate = "ca.pem"
 	cfg.Headers = exporter.Headers{"grpc-x": "v", "x key": "v", "x-bad": "s3cret\n"}
 	cfg.MaxPoints, cfg.MaxBytes, cfg.MaxSpan, cfg.Lanes = 0, 0, 0, 0
@@ -128,8 +128,8 @@ func TestReadmeNamesEveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	typ := reflect.TypeFor[exporter.Config]()
-	for i := range typ.NumField() {
-		tag := typ.Field(i).Tag
+	for field := range typ.Fields() {
+		tag := field.Tag
 		key, variable := tag.Get("yaml"), tag.Get("env")
 		if key == "-" {
 			continue

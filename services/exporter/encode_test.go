@@ -56,7 +56,7 @@ func sinkAndClient(t testing.TB, cfg Config) (*otlptest.Receiver, *client) {
 		t.Fatal(err)
 	}
 	t.Cleanup(sink.Close)
-	cfg.Endpoint, cfg.Insecure = sink.Addr(), ptr(true)
+	cfg.Endpoint, cfg.Insecure = sink.Addr(), new(true)
 	c, err := newClient(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -96,13 +96,13 @@ func attributes(pairs []label) attribute.Set {
 
 func legEndSample(n int) *fsagentv1.Sample {
 	side := fsagentv1.DirectionSummary_builder{
-		Mos: ptr(3.5), MosSource: fsagentv1.MosSource_MOS_SOURCE_G107_1, JitterMeanMs: ptr(float64(n)),
-		Packets: ptr(int64(-1)), Bytes: ptr(int64(1) << 62), RoundTripTimeMs: ptr(0.0),
+		Mos: new(3.5), MosSource: fsagentv1.MosSource_MOS_SOURCE_G107_1, JitterMeanMs: new(float64(n)),
+		Packets: new(int64(-1)), Bytes: new(int64(1) << 62), RoundTripTimeMs: new(0.0),
 	}.Build()
 	return fsagentv1.Sample_builder{
 		TimeUs: 1772366400000000 + int64(n), FsInstance: "fs-1", ChannelId: "c", CodecName: "opus", SrcIp: "192.0.2.1",
 		DstIp: "192.0.2.2", LegEnd: fsagentv1.LegEnd_builder{
-			Mos: ptr(3.5), MosSource: fsagentv1.MosSource_MOS_SOURCE_FREESWITCH, TotalBytes: ptr(int64(5)), Inbound: side, Outbound: side,
+			Mos: new(3.5), MosSource: fsagentv1.MosSource_MOS_SOURCE_FREESWITCH, TotalBytes: new(int64(5)), Inbound: side, Outbound: side,
 		}.Build(),
 	}.Build()
 }

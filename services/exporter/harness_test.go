@@ -182,7 +182,7 @@ func leaks(t *testing.T) {
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		buf := make([]byte, 1<<20)
 		stacks = ""
-		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
 			if strings.Contains(g, "exporter.(*") || strings.Contains(g, "otlpmetricgrpc") || strings.Contains(g, "pullConsumer") {
 				stacks += g + "\n\n"
 			}

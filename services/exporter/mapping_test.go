@@ -10,8 +10,6 @@ import (
 	"github.com/fsagent/fsagent/services/exporter/otlptest"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 // fullReport has every field set, each to a value of its own.
 func fullReport() fsagentv1.Sample_builder {
 	return fsagentv1.Sample_builder{
@@ -20,8 +18,8 @@ func fullReport() fsagentv1.Sample_builder {
 		FsInstance: "fs-1", ChannelId: "chan", CorrelationId: "corr", CallId: "call", DomainName: "example.com",
 		CodecName: "PCMU", SrcIp: "192.0.2.1", DstIp: "192.0.2.2",
 		Report: fsagentv1.Report_builder{
-			JitterMs: ptr(1.5), PacketsLost: ptr(int64(2)), PacketsExpected: ptr(int64(250)),
-			FractionLost: ptr(0.008), RoundTripTimeMs: ptr(41.25), Mos: ptr(4.1),
+			JitterMs: new(1.5), PacketsLost: new(int64(2)), PacketsExpected: new(int64(250)),
+			FractionLost: new(0.008), RoundTripTimeMs: new(41.25), Mos: new(4.1),
 			MosSource: fsagentv1.MosSource_MOS_SOURCE_G107, PacketsLostTotal: 17,
 		}.Build(),
 	}
@@ -30,10 +28,10 @@ func fullReport() fsagentv1.Sample_builder {
 func fullLegEnd() fsagentv1.Sample_builder {
 	direction := func(n float64) *fsagentv1.DirectionSummary {
 		return fsagentv1.DirectionSummary_builder{
-			Mos: ptr(3 + n/10), MosSource: fsagentv1.MosSource_MOS_SOURCE_G107_1,
-			JitterMeanMs: ptr(n + 0.25), JitterMaxMs: ptr(n + 0.75),
-			PacketsExpected: ptr(int64(1000 * n)), PacketsLost: ptr(int64(10 * n)),
-			Packets: ptr(int64(900 * n)), Bytes: ptr(int64(154800 * n)), RoundTripTimeMs: ptr(20 * n), Reports: 7,
+			Mos: new(3 + n/10), MosSource: fsagentv1.MosSource_MOS_SOURCE_G107_1,
+			JitterMeanMs: new(n + 0.25), JitterMaxMs: new(n + 0.75),
+			PacketsExpected: new(int64(1000 * n)), PacketsLost: new(int64(10 * n)),
+			Packets: new(int64(900 * n)), Bytes: new(int64(154800 * n)), RoundTripTimeMs: new(20 * n), Reports: 7,
 		}.Build()
 	}
 	return fsagentv1.Sample_builder{
@@ -41,9 +39,9 @@ func fullLegEnd() fsagentv1.Sample_builder {
 		FsInstance: "fs-1", ChannelId: "chan", CorrelationId: "corr", CallId: "call", DomainName: "example.com",
 		CodecName: "opus", SrcIp: "192.0.2.1", DstIp: "2001:db8::2",
 		LegEnd: fsagentv1.LegEnd_builder{
-			Mos: ptr(3.1), MosSource: fsagentv1.MosSource_MOS_SOURCE_G107_1,
-			JitterAvgMs: ptr(1.75), JitterMinMs: ptr(0.5), JitterMaxMs: ptr(2.75),
-			TotalPackets: ptr(int64(2700)), TotalBytes: ptr(int64(464400)), PacketLoss: ptr(int64(30)),
+			Mos: new(3.1), MosSource: fsagentv1.MosSource_MOS_SOURCE_G107_1,
+			JitterAvgMs: new(1.75), JitterMinMs: new(0.5), JitterMaxMs: new(2.75),
+			TotalPackets: new(int64(2700)), TotalBytes: new(int64(464400)), PacketLoss: new(int64(30)),
 			Inbound: direction(1), Outbound: direction(2),
 			AnsweredTimeUs: 1, CreatedTimeUs: 1, HangupCause: "NORMAL_CLEARING",
 		}.Build(),
@@ -79,31 +77,31 @@ func TestMapping(t *testing.T) {
 		{name: "packets lost as a cumulative sum", config: func(c *exporter.Config) { c.PacketsLost = exporter.LostCumulative },
 			sample: func() *fsagentv1.Sample {
 				s := fullReport()
-				s.Report = fsagentv1.Report_builder{PacketsLost: ptr(int64(2)), PacketsLostTotal: 17}.Build()
+				s.Report = fsagentv1.Report_builder{PacketsLost: new(int64(2)), PacketsLostTotal: 17}.Build()
 				return s.Build()
 			}, want: at1 + "freeswitch.rtcp.packets_lost 17 [cumulative monotonic sum int {packet}] " + rep + res},
 		{name: "what was not measured and what is empty is not there", sample: func() *fsagentv1.Sample {
 			return fsagentv1.Sample_builder{
 				TimeUs: epoch.UnixMicro(), ChannelId: "chan", Direction: fsagentv1.Direction_DIRECTION_OUTBOUND,
-				Report: fsagentv1.Report_builder{JitterMs: ptr(0.0), MosReason: fsagentv1.Reason_REASON_UNKNOWN_CODEC}.Build(),
+				Report: fsagentv1.Report_builder{JitterMs: new(0.0), MosReason: fsagentv1.Reason_REASON_UNKNOWN_CODEC}.Build(),
 			}.Build()
 		}, want: at0 + `freeswitch.rtcp.jitter 0 [gauge double ms] {channel_id="chan",direction="outbound"} {service.name="freeswitch"}` + "\n"},
 		{name: "video", sample: func() *fsagentv1.Sample {
 			s := fullReport()
 			s.Media = "video"
-			s.Report = fsagentv1.Report_builder{PacketsLost: ptr(int64(0))}.Build()
+			s.Report = fsagentv1.Report_builder{PacketsLost: new(int64(0))}.Build()
 			return s.Build()
 		}, want: at1 + "freeswitch.rtcp.packets_lost 0 [gauge int {packet}] " + rep + `,media="video"` + res},
 		{name: "a namespace", config: func(c *exporter.Config) { c.ServiceNamespace = "voice" }, sample: func() *fsagentv1.Sample {
 			s := fullReport()
-			s.Report = fsagentv1.Report_builder{JitterMs: ptr(1.5)}.Build()
+			s.Report = fsagentv1.Report_builder{JitterMs: new(1.5)}.Build()
 			return s.Build()
 		}, want: at1 + "freeswitch.rtcp.jitter 1.5 [gauge double ms] " + rep +
 			`} {service.instance.id="fs-1",service.name="freeswitch",service.namespace="voice"}` + "\n"},
 		{name: "zeros skipped", config: func(c *exporter.Config) { c.SkipZeroValues = true }, sample: func() *fsagentv1.Sample {
 			s := fullReport()
 			s.Report = fsagentv1.Report_builder{
-				JitterMs: ptr(0.0), PacketsLost: ptr(int64(0)), PacketsExpected: ptr(int64(250)), FractionLost: ptr(0.0),
+				JitterMs: new(0.0), PacketsLost: new(int64(0)), PacketsExpected: new(int64(250)), FractionLost: new(0.0),
 			}.Build()
 			return s.Build()
 		}, want: at1 + "freeswitch.rtcp.packets_expected 250 [gauge int {packet}] " + rep + res},
@@ -111,7 +109,7 @@ func TestMapping(t *testing.T) {
 			c.SkipZeroValues, c.PacketsLost = true, exporter.LostCumulative
 		}, sample: func() *fsagentv1.Sample {
 			s := fullReport()
-			s.Report = fsagentv1.Report_builder{JitterMs: ptr(0.0), PacketsLost: ptr(int64(0))}.Build()
+			s.Report = fsagentv1.Report_builder{JitterMs: new(0.0), PacketsLost: new(int64(0))}.Build()
 			return s.Build()
 		}, want: at1 + "freeswitch.rtcp.packets_lost 0 [cumulative monotonic sum int {packet}] " + rep + res},
 		{name: "every field of the end of a leg", sample: func() *fsagentv1.Sample { return fullLegEnd().Build() },
@@ -119,7 +117,7 @@ func TestMapping(t *testing.T) {
 		{name: "the end of a leg without RTCP", sample: func() *fsagentv1.Sample {
 			s := fullLegEnd()
 			s.LegEnd = fsagentv1.LegEnd_builder{
-				Mos: ptr(4.5), MosSource: fsagentv1.MosSource_MOS_SOURCE_FREESWITCH, TotalPackets: ptr(int64(0)),
+				Mos: new(4.5), MosSource: fsagentv1.MosSource_MOS_SOURCE_FREESWITCH, TotalPackets: new(int64(0)),
 				Inbound: fsagentv1.DirectionSummary_builder{Reason: fsagentv1.Reason_REASON_NO_RTCP}.Build(),
 			}.Build()
 			return s.Build()
@@ -127,7 +125,7 @@ func TestMapping(t *testing.T) {
 			at0 + "freeswitch.qos.total_packets 0 [gauge int {packet}] " + end + lab + "," + src + rs2},
 		{name: "fullband", sample: func() *fsagentv1.Sample {
 			s := fullLegEnd()
-			s.LegEnd = fsagentv1.LegEnd_builder{Mos: ptr(4.5), MosSource: fsagentv1.MosSource_MOS_SOURCE_G107_2}.Build()
+			s.LegEnd = fsagentv1.LegEnd_builder{Mos: new(4.5), MosSource: fsagentv1.MosSource_MOS_SOURCE_G107_2}.Build()
 			return s.Build()
 		}, want: at0 + "freeswitch.qos.mos_score 4.5 [gauge double {score}] " + end + lab + `,mos_source="g107.2",` + src + rs2},
 	} {

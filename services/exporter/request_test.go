@@ -16,8 +16,6 @@ import (
 	"sync/atomic"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 // report number n of a hundred legs, as the calculators make them.
 func report(n int) *fsagentv1.Sample {
 	leg := n % 100
@@ -29,8 +27,8 @@ func report(n int) *fsagentv1.Sample {
 		CallId:        fmt.Sprintf("5f1c2d3e-%04d-4000-8000-abcdefabcdef", leg), DomainName: "example.com",
 		CodecName: "PCMU", SrcIp: "192.0.2.1", DstIp: "192.0.2.2",
 		Report: fsagentv1.Report_builder{
-			JitterMs: ptr(1.5), PacketsLost: ptr(int64(2)), PacketsExpected: ptr(int64(250)),
-			FractionLost: ptr(0.008), RoundTripTimeMs: ptr(41.25), Mos: ptr(4.1),
+			JitterMs: new(1.5), PacketsLost: new(int64(2)), PacketsExpected: new(int64(250)),
+			FractionLost: new(0.008), RoundTripTimeMs: new(41.25), Mos: new(4.1),
 			MosSource: fsagentv1.MosSource_MOS_SOURCE_G107, PacketsLostTotal: 17,
 		}.Build(),
 	}.Build()
@@ -56,8 +54,8 @@ func TestSizeIsAnUpperBound(t *testing.T) {
 	end := fsagentv1.Sample_builder{
 		TimeUs: 1, FsInstance: "fs-1", ChannelId: "c", CodecName: "opus", SrcIp: "192.0.2.1", DstIp: "192.0.2.2",
 		LegEnd: fsagentv1.LegEnd_builder{
-			Mos: ptr(4.0), MosSource: fsagentv1.MosSource_MOS_SOURCE_FREESWITCH, TotalBytes: ptr(int64(-1)),
-			Inbound: fsagentv1.DirectionSummary_builder{Mos: ptr(4.0), MosSource: fsagentv1.MosSource_MOS_SOURCE_FREESWITCH, Bytes: ptr(int64(-1))}.Build(),
+			Mos: new(4.0), MosSource: fsagentv1.MosSource_MOS_SOURCE_FREESWITCH, TotalBytes: new(int64(-1)),
+			Inbound: fsagentv1.DirectionSummary_builder{Mos: new(4.0), MosSource: fsagentv1.MosSource_MOS_SOURCE_FREESWITCH, Bytes: new(int64(-1))}.Build(),
 		}.Build(),
 	}.Build()
 	for _, tt := range []struct {
@@ -77,7 +75,7 @@ func TestSizeIsAnUpperBound(t *testing.T) {
 			}
 			t.Cleanup(sink.Close)
 			cfg := DefaultConfig()
-			cfg.Endpoint, cfg.Insecure = sink.Addr(), ptr(true)
+			cfg.Endpoint, cfg.Insecure = sink.Addr(), new(true)
 			c, err := newClient(cfg)
 			if err != nil {
 				t.Fatal(err)

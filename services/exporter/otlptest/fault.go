@@ -2,6 +2,7 @@ package otlptest
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	colmetricpb "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
@@ -61,12 +62,7 @@ func TooLarge(n int) Fault {
 // Poison refuses requests that hold a point for which bad is true.
 func Poison(code codes.Code, bad func(Point) bool) Fault {
 	return Fault{Code: code, Message: "bad point", Match: func(points []Point) bool {
-		for _, p := range points {
-			if bad(p) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(points, bad)
 	}}
 }
 
