@@ -5,9 +5,9 @@
 // (03/2023) fullband, provisional here. Their MOS are not comparable.
 //
 // Results are equal on every machine. Go may fuse x*y+z into one rounding on
-// some architectures; a conversion float64(x*y) forbids it (Go specification,
-// "Floating-point operators"), and every product in this package that meets a
-// sum has one. math.Exp and math.Pow may differ in the last bit between
+// some architectures, also over an assignment; a conversion float64(x*y) forbids
+// it (Go specification, "Floating-point operators"), and every product in this
+// package that meets a sum has one. math.Exp and math.Pow may differ in the last bit between
 // architectures: what a Model takes from them is rounded to 1e-9 once, when it
 // is made, and from there on there are only the four basic operations. The
 // functions Narrowband, Wideband and Fullband give full precision instead.

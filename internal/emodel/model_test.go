@@ -2,6 +2,7 @@ package emodel_test
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -70,6 +71,18 @@ func TestQualityIsTheModel(t *testing.T) {
 		r := must(t, emodel.Narrowband, emodel.Input{Bpl: 25.1, Ppl: float64(lost)})
 		if !near(q.MOS, r.MOS, 1e-6) {
 			t.Errorf("%d %%: got %v, want %v", lost, q.MOS, r.MOS)
+		}
+	}
+}
+
+// TestBaseIsFarFromARoundingEdge: what a Model takes from math.Pow and math.Exp
+// is rounded to 1e-9; an error in their last bit must not reach the result.
+func TestBaseIsFarFromARoundingEdge(t *testing.T) {
+	t.Parallel()
+	for name, f := range rate {
+		_, part := math.Modf(must(t, f, emodel.Input{}).R * 1e9)
+		if math.Abs(part-0.5) < 0.001 {
+			t.Errorf("%s: the base is %v of 1e-9 beyond a whole number", name, part)
 		}
 	}
 }

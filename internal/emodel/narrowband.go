@@ -77,19 +77,18 @@ func power(db float64) float64 { return math.Pow(10, db/10) }
 // simultaneous is Is, (7-8) to (7-17).
 func simultaneous(no, ro, t float64) float64 {
 	xolr := olr + float64(0.2*(64+no-rlr))
-	iolr := 20 * (root8(xolr/8) - xolr/8)
-	stmro := -10 * math.Log10(power(-stmr)+float64(math.Exp(-t/4)*power(-telr)))
+	x := float64(xolr / 8)
+	iolr := float64(20 * (smooth(x, 8) - x))
+	stmro := float64(-10 * math.Log10(power(-stmr)+float64(math.Exp(-t/4)*power(-telr))))
 	ist := float64(12*smooth((stmro-13)/6, 8)) - float64(28*smooth((stmro+1)/19.4, 35)) -
 		float64(13*smooth((stmro-3)/33, 13)) + 29
 	q := 37 - float64(15*math.Log10(qdu))
 	g := 1.07 + float64(0.258*q) + float64(0.0602*q*q)
 	y := (ro-100)/15 + 46/8.4 - g/9
 	z := 46.0/30 - g/40
-	iq := 15 * math.Log10(1+math.Pow(10, y)+math.Pow(10, z))
-	return float64(iolr) + ist + float64(iq)
+	iq := float64(15 * math.Log10(1+math.Pow(10, y)+math.Pow(10, z)))
+	return iolr + ist + iq
 }
-
-func root8(x float64) float64 { return smooth(x, 8) }
 
 // smooth is [1 + x^n]^(1/n).
 func smooth(x, n float64) float64 { return math.Pow(1+math.Pow(x, n), 1/n) }
@@ -100,17 +99,17 @@ func talkerEcho(no, t, slope, k float64) float64 {
 	if t < 1 {
 		return 0
 	}
-	roe := -1.5 * (no - rlr)
+	roe := float64(-1.5 * (no - rlr))
 	terv := telr + k - float64(40*math.Log10((1+t/10)/(1+t/150))) + float64(6*math.Exp(-0.3*t*t))
 	re := 80 + float64(slope*(terv-14))
-	h := (roe - re) / 2
+	h := float64((roe - re) / 2)
 	return float64(h+math.Sqrt(float64(h*h)+100)-1) * (1 - math.Exp(-t))
 }
 
 // listenerEcho is Idle, (7-25) and (7-26).
 func listenerEcho(ro, tr float64) float64 {
-	rle := 10.5 * (wepl + 7) * math.Pow(tr+1, -0.25)
-	h := (ro - rle) / 2
+	rle := float64(10.5 * (wepl + 7) * math.Pow(tr+1, -0.25))
+	h := float64((ro - rle) / 2)
 	return h + math.Sqrt(float64(h*h)+169)
 }
 
