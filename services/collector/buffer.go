@@ -134,6 +134,13 @@ func (b *buffer) takeGaps() []gap {
 	return b.gaps.take()
 }
 
+// hasGaps reports whether takeGaps would return something.
+func (b *buffer) hasGaps() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.gaps) > 0
+}
+
 // releaseOf gives back the room of a popped event. A gap never had any.
 func (b *buffer) releaseOf(q queued) {
 	if q.gap {

@@ -3,6 +3,7 @@ package collector_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/fsagent/fsagent/internal/event"
 	"github.com/fsagent/fsagent/internal/natstest"
+	"github.com/fsagent/fsagent/internal/stream"
 	"github.com/fsagent/fsagent/services/collector"
 	"github.com/fsagent/fsagent/services/collector/esl"
 	"github.com/fsagent/fsagent/services/collector/esl/esltest"
@@ -108,6 +110,30 @@ func TestReaderNeverWaits(t *testing.T) {
 	if lifecycle != 0 && reports != 0 {
 		t.Errorf("%d reports were kept while %d lifecycle events were dropped", reports, lifecycle)
 	}
+}
+
+// The collector is stopped as soon as NATS is back: what was dropped is told.
+func TestGapIsToldBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	fs := newFreeSWITCH(t, esltest.Config{})
+	cfg := config(instance("fs1", fs))
+	cfg.Events.BufferBytes = 256 << 10
+	c, stop := collect(t, cfg, r.srv.Connect())
+	eventually(t, "ready", func() bool { return c.Ready() == nil })
+	restart := r.srv.Stop()
+	eventually(t, "NATS is missed", func() bool { return c.Ready() != nil })
+	recs := load(t, "05-load-80-calls")
+	play(t, fs, esltest.Playback{Recordings: recs, Clients: 1})
+	total := uint64(len(want(t, recs)))
+	eventually(t, "everything was read", func() bool { return c.Stats().EventsRead == total })
+	restart()
+	stop()
+	st := c.Stats()
+	if st.Published+st.Dropped["buffer_full"] != total || st.Dropped["stopped"] != 0 {
+		t.Errorf("got %+v, want %d in all", st, total)
+	}
+	checkGaps(t, r.stored(), st.Dropped["buffer_full"])
 }
 
 // checkGaps compares what FSAGENT_GAP says in each partition with what was dropped.
@@ -358,6 +384,34 @@ func TestStreamComesLate(t *testing.T) {
 	play(t, fs, esltest.Playback{Recordings: recs, Clients: 1})
 	eventually(t, "everything was read", func() bool { return c.Stats().EventsRead == uint64(len(events)) })
 	r := &rig{t: t, srv: srv, js: srv.JetStream(settings())}
+	eventually(t, "all events published", func() bool { return c.Stats().Published == uint64(len(events)) })
+	stop()
+	if got := r.stored(); len(got) != len(events) {
+		t.Errorf("got %d messages, want %d", len(got), len(events))
+	}
+}
+
+// NATS is down when the collector starts.
+func TestNATSComesLate(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	url := r.srv.URL()
+	restart := r.srv.Stop()
+	nc, err := stream.Connect(stream.Connection{URL: url}, t.Name(), natstest.Logger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	fs := newFreeSWITCH(t, esltest.Config{})
+	c, stop := collect(t, config(instance("fs1", fs)), nc)
+	recs := load(t, "01-single-pcmu")
+	events := want(t, recs)
+	play(t, fs, esltest.Playback{Recordings: recs, Clients: 1})
+	eventually(t, "everything was read", func() bool { return c.Stats().EventsRead == uint64(len(events)) })
+	if err := c.Ready(); !errors.Is(err, collector.ErrNotReady) {
+		t.Errorf("without NATS: got %v, want ErrNotReady", err)
+	}
+	restart()
 	eventually(t, "all events published", func() bool { return c.Stats().Published == uint64(len(events)) })
 	stop()
 	if got := r.stored(); len(got) != len(events) {

@@ -77,6 +77,7 @@ func (p *publisher) run(ctx, stop context.Context) error {
 		case <-tick.C:
 		case <-done:
 			done = nil
+			p.lastGap = time.Time{} // what was dropped is told now or never
 		case <-stop.Done():
 			return nil
 		}
@@ -86,7 +87,7 @@ func (p *publisher) run(ctx, stop context.Context) error {
 func (p *publisher) empty() bool {
 	inFlight, _ := p.win.waiting()
 	_, _, waits := p.buf.size()
-	return inFlight == 0 && !waits && len(p.pending) == 0
+	return inFlight == 0 && !waits && len(p.pending) == 0 && !p.buf.hasGaps()
 }
 
 // publish sends what may be sent now.
