@@ -151,7 +151,7 @@ func (p Program) serve(ctx context.Context, log *slog.Logger) error {
 			return err
 		}
 		waiting.set(runner)
-		return runner.Run(ctx)
+		return Together(ctx, runner.Run, func(ctx context.Context) error { return stream.Keep(ctx, js, s.Storage, log) })
 	}
 	if web == nil {
 		return work(ctx)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 )
@@ -61,6 +62,23 @@ func EnsureRetry(ctx context.Context, js jetstream.JetStream, s Settings, log *s
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-time.After(wait):
+		}
+	}
+}
+
+// Keep makes the streams again whenever the connection comes back, until ctx
+// ends: a server with memory storage has lost them.
+func Keep(ctx context.Context, js jetstream.JetStream, s Settings, log *slog.Logger) error {
+	back := js.Conn().StatusChanged(nats.CONNECTED)
+	defer js.Conn().RemoveStatusListener(back)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-back:
+		}
+		if err := EnsureRetry(ctx, js, s, log); err != nil && ctx.Err() == nil {
+			return err
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/fsagent/fsagent/internal/leg"
 	"github.com/fsagent/fsagent/internal/stream"
 	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
 	"github.com/nats-io/nats.go"
@@ -38,6 +37,7 @@ type ownership struct {
 	m         *metrics
 	partition int
 	epoch     uint64                 // of this ownership
+	anew      bool                   // the events stream is another than the previous owner's
 	record    *fsagentv1.OwnerRecord // as last written; the checkpoint's
 	revision  uint64                 // of the record: the fence of all states; the checkpoint's
 	tail      tail                   // of the samples; publish's
@@ -91,13 +91,22 @@ func (s *store) owner(ctx context.Context, partition int) (record *fsagentv1.Own
 }
 
 // claim takes the partition from whoever is in the record of that revision. It
-// returns errLost if another claims at the same time.
-func (s *store) claim(ctx context.Context, partition int, id string, record *fsagentv1.OwnerRecord, revision uint64, m *metrics, log *slog.Logger) (*ownership, error) {
+// returns errLost if another claims at the same time. created is when the events
+// stream was made: a record of another stream says nothing of this one, and is
+// begun anew.
+func (s *store) claim(ctx context.Context, partition int, id string, record *fsagentv1.OwnerRecord, revision uint64, created time.Time, m *metrics, log *slog.Logger) (*ownership, error) {
 	o := &ownership{js: s.js, kv: s.kv, samples: s.samples, log: log, m: m, partition: partition,
 		epoch: record.GetEpoch() + 1, record: record, revision: revision}
 	next := proto.CloneOf(record)
 	next.SetOwner(id)
 	next.SetEpoch(o.epoch)
+	next.SetStreamCreatedUs(created.UnixMicro())
+	if was := record.GetStreamCreatedUs(); was != 0 && was != created.UnixMicro() {
+		o.anew = true
+		next.SetCursor(0)
+		next.SetPublished(0)
+		next.SetCores(nil)
+	}
 	if err := o.writeRecord(ctx, next); err != nil {
 		return nil, err
 	}
@@ -113,7 +122,11 @@ func (s *store) claim(ctx context.Context, partition int, id string, record *fsa
 		o.tail = t
 		// The record's published stands in for a tail that has aged out, and is
 		// ahead of it where the latest events made no samples.
-		err = o.append(ctx, nil, max(t.through, o.record.GetPublished()))
+		through := max(t.through, o.record.GetPublished())
+		if o.anew {
+			through = 0
+		}
+		err = o.append(ctx, nil, through)
 		if err == nil {
 			return o, nil
 		}
@@ -209,16 +222,22 @@ func (o *ownership) readTail(ctx context.Context) (tail, error) {
 // checkpoint is a consistent cut of a partition's state: everything that the
 // events up to cursor, and no later one, have made of it.
 type checkpoint struct {
-	cursor  uint64
-	cores   []*fsagentv1.Core
-	changes []leg.Change
+	cursor uint64
+	cores  []*fsagentv1.Core
+	states []state
+}
+
+// state is one key of the bucket to be written, or deleted if value is nil.
+type state struct {
+	key   string
+	value []byte
 }
 
 // write stores a checkpoint whose samples are published: first the states, each
 // on condition that we still own the partition, then the cursor, then the
 // deletions. It returns errLost, or the cause of ctx; other failures are retried.
 func (o *ownership) write(ctx context.Context, c checkpoint) error {
-	if err := o.writeLegs(ctx, c.changes, false); err != nil {
+	if err := o.writeStates(ctx, c.states, false); err != nil {
 		return err
 	}
 	next := proto.CloneOf(o.record)
@@ -228,7 +247,7 @@ func (o *ownership) write(ctx context.Context, c checkpoint) error {
 	if err := o.writeRecord(ctx, next); err != nil {
 		return err
 	}
-	return o.writeLegs(ctx, c.changes, true)
+	return o.writeStates(ctx, c.states, true)
 }
 
 // release lets go of the partition, so that the next owner need not wait.
@@ -261,6 +280,8 @@ func (o *ownership) writeRecord(ctx context.Context, next *fsagentv1.OwnerRecord
 				return errLost
 			case refused(err) && getErr == nil:
 				return errLost
+			case errors.Is(getErr, jetstream.ErrKeyNotFound) && o.revision != 0:
+				return errLost // the bucket was made anew
 			default:
 				if !retry.wait(ctx, o.log, "write owner record", err) {
 					return context.Cause(ctx)
@@ -274,18 +295,18 @@ func (o *ownership) writeRecord(ctx context.Context, next *fsagentv1.OwnerRecord
 	}
 }
 
-// writeLegs writes the states (or sends the deletions) of a checkpoint, all at
+// writeStates writes the states (or sends the deletions) of a checkpoint, all at
 // once in flight, and repeats those that were not acknowledged.
-func (o *ownership) writeLegs(ctx context.Context, changes []leg.Change, deletions bool) error {
+func (o *ownership) writeStates(ctx context.Context, states []state, deletions bool) error {
 	fence := jetstream.WithExpectLastSequenceForSubject(o.revision, stream.StateSubject(stream.OwnerKey(o.partition)))
 	type write struct {
 		msg *nats.Msg
 		ack jetstream.PubAckFuture
 	}
 	var pending []write
-	for _, c := range changes {
-		if deletions == (c.State == nil) {
-			pending = append(pending, write{msg: stateMessage(o.partition, c)})
+	for _, s := range states {
+		if deletions == (s.value == nil) {
+			pending = append(pending, write{msg: s.message()})
 		}
 	}
 	retry := newBackoff()
@@ -316,16 +337,16 @@ func (o *ownership) writeLegs(ctx context.Context, changes []leg.Change, deletio
 				return context.Cause(ctx)
 			}
 		}
-		if pending = failed; len(pending) > 0 && !retry.wait(ctx, o.log, "write leg states", why) {
+		if pending = failed; len(pending) > 0 && !retry.wait(ctx, o.log, "write states", why) {
 			return context.Cause(ctx)
 		}
 	}
 	return nil
 }
 
-func stateMessage(partition int, c leg.Change) *nats.Msg {
-	msg := &nats.Msg{Subject: stream.StateSubject(stream.LegKey(partition, c.Key.CoreUUID, c.Key.UniqueID)), Data: c.State}
-	if c.State == nil {
+func (s state) message() *nats.Msg {
+	msg := &nats.Msg{Subject: stream.StateSubject(s.key), Data: s.value}
+	if s.value == nil {
 		// A delete marker (NATS ADR-8) that goes away by itself (ADR-43).
 		msg.Header = nats.Header{"KV-Operation": {"DEL"}, jetstream.MsgTTLHeader: {deleteMarkerTTL.String()}}
 	}

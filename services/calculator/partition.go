@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,7 +35,10 @@ type partition struct {
 	samples  int    // in batch
 	stepped  int    // events since the last checkpoint
 	stopping bool
-	full     chan struct{} // batch or stepped has reached its limit
+	// forgotten are keys of the bucket that say nothing any more, to be deleted
+	// with the first checkpoint.
+	forgotten []string
+	full      chan struct{} // batch or stepped has reached its limit
 }
 
 // runPartition claims a partition, works until ctx ends or another takes it,
@@ -46,7 +50,11 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 		return err
 	}
 	started := time.Now()
-	own, err := s.claim(ctx, number, c.id, record, revision, c.m, log)
+	events, err := s.events.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", stream.Events, err)
+	}
+	own, err := s.claim(ctx, number, c.id, record, revision, events.Created, c.m, log)
 	if err != nil {
 		return err
 	}
@@ -56,7 +64,7 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 		full: make(chan struct{}, 1),
 	}
 	p.room.L = &p.mu
-	if err := p.load(ctx, s); err != nil {
+	if err := p.load(ctx, s, events.State.FirstSeq); err != nil {
 		return err
 	}
 	live, _ := p.table.Len()
@@ -101,14 +109,15 @@ func (c *Calculator) await(ctx context.Context, s *store, number int) (*fsagentv
 // another's; then it is taken.
 const handOver = 5 * time.Second
 
-// load reads the clocks and legs that the last checkpoint left.
-func (p *partition) load(ctx context.Context, s *store) error {
+// load reads the clocks and legs that the last checkpoint left. first is the
+// sequence of the oldest event in the stream.
+func (p *partition) load(ctx context.Context, s *store, first uint64) error {
 	p.table.LoadCores(p.own.record.GetCores())
-	info, err := s.events.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", stream.Events, err)
-	}
-	if first := info.State.FirstSeq; p.applied > 0 && first > p.applied+1 {
+	switch {
+	case p.own.anew:
+		p.m.gaps.Inc()
+		p.log.Error("the events stream was made anew: what was not read of the old one is lost, and its legs are forgotten")
+	case p.applied > 0 && first > p.applied+1:
 		p.m.gaps.Inc()
 		p.log.Error("events were removed from the stream before they were read: numbers of this time are missing", "from", p.applied+1, "to", first-1)
 	}
@@ -127,6 +136,10 @@ func (p *partition) load(ctx context.Context, s *store) error {
 			}
 			if entry == nil {
 				return nil
+			}
+			if p.own.anew {
+				p.forgotten = append(p.forgotten, entry.Key())
+				continue
 			}
 			if _, err := p.table.LoadLeg(entry.Value()); err != nil {
 				// It will be made anew from the events that follow.
@@ -303,7 +316,26 @@ func (p *partition) take(withState bool) (batch []byte, through uint64, cut chec
 	p.room.Broadcast()
 	if withState {
 		p.stepped = 0
-		cut = checkpoint{cursor: p.applied, cores: p.table.Cores(), changes: p.table.Changes()}
+		cut = checkpoint{cursor: p.applied, cores: p.table.Cores(), states: p.states()}
 	}
 	return batch, through, cut
+}
+
+// states are the keys of the bucket that have changed since the last checkpoint.
+// The caller holds mu.
+func (p *partition) states() []state {
+	changes := p.table.Changes()
+	out := make([]state, 0, len(changes)+len(p.forgotten))
+	for _, c := range changes {
+		s := state{stream.LegKey(p.own.partition, c.Key.CoreUUID, c.Key.UniqueID), c.State}
+		out = append(out, s)
+		if i := slices.Index(p.forgotten, s.key); i >= 0 {
+			p.forgotten = slices.Delete(p.forgotten, i, i+1)
+		}
+	}
+	for _, key := range p.forgotten {
+		out = append(out, state{key: key})
+	}
+	p.forgotten = nil
+	return out
 }

@@ -29,8 +29,9 @@ type Pipeline struct {
 	Calculator *calculator.Calculator
 	Exporter   *exporter.Exporter
 
-	server *natsserver.Server // nil if NATS is elsewhere
-	web    *health.Server     // nil if it has no port
+	keep   func(context.Context) error // keeps the streams
+	server *natsserver.Server          // nil if NATS is elsewhere
+	web    *health.Server              // nil if it has no port
 }
 
 // Open starts NATS, or connects to it and waits for it, makes the streams and
@@ -69,6 +70,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger, reg *prometheus.Reg
 	if err := stream.EnsureRetry(ctx, js, cfg.Storage, log); err != nil {
 		return p, err
 	}
+	p.keep = func(ctx context.Context) error { return stream.Keep(ctx, js, cfg.Storage, log) }
 	if p.Collector, err = collector.New(cfg.Collector, p.NATS, cfg.Storage.Partitions, log.With("service", "collector"), reg); err != nil {
 		return p, err
 	}
@@ -102,9 +104,9 @@ func (p *Pipeline) Health() any {
 // handed on. If one cannot go on, all stop.
 func (p *Pipeline) Run(ctx context.Context) error {
 	if p.web == nil {
-		return p.run(ctx)
+		return service.Together(ctx, p.run, p.keep)
 	}
-	return service.Together(ctx, p.run, p.web.Run)
+	return service.Together(ctx, p.run, p.keep, p.web.Run)
 }
 
 func (p *Pipeline) run(ctx context.Context) error {

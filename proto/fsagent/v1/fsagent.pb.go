@@ -2618,14 +2618,15 @@ func (b0 StreamState_builder) Build() *StreamState {
 // OwnerRecord is the value of owner.<partition>: lease, cursor and fence. Its
 // revision in the bucket guards every state written for the partition.
 type OwnerRecord struct {
-	state                protoimpl.MessageState `protogen:"opaque.v1"`
-	xxx_hidden_Owner     string                 `protobuf:"bytes,1,opt,name=owner"`
-	xxx_hidden_Epoch     uint64                 `protobuf:"varint,2,opt,name=epoch"`
-	xxx_hidden_Cursor    uint64                 `protobuf:"varint,3,opt,name=cursor"`
-	xxx_hidden_Published uint64                 `protobuf:"varint,4,opt,name=published"`
-	xxx_hidden_Cores     *[]*Core               `protobuf:"bytes,5,rep,name=cores"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	state                      protoimpl.MessageState `protogen:"opaque.v1"`
+	xxx_hidden_Owner           string                 `protobuf:"bytes,1,opt,name=owner"`
+	xxx_hidden_Epoch           uint64                 `protobuf:"varint,2,opt,name=epoch"`
+	xxx_hidden_Cursor          uint64                 `protobuf:"varint,3,opt,name=cursor"`
+	xxx_hidden_Published       uint64                 `protobuf:"varint,4,opt,name=published"`
+	xxx_hidden_Cores           *[]*Core               `protobuf:"bytes,5,rep,name=cores"`
+	xxx_hidden_StreamCreatedUs int64                  `protobuf:"varint,6,opt,name=stream_created_us,json=streamCreatedUs"`
+	unknownFields              protoimpl.UnknownFields
+	sizeCache                  protoimpl.SizeCache
 }
 
 func (x *OwnerRecord) Reset() {
@@ -2690,6 +2691,13 @@ func (x *OwnerRecord) GetCores() []*Core {
 	return nil
 }
 
+func (x *OwnerRecord) GetStreamCreatedUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_StreamCreatedUs
+	}
+	return 0
+}
+
 func (x *OwnerRecord) SetOwner(v string) {
 	x.xxx_hidden_Owner = v
 }
@@ -2710,6 +2718,10 @@ func (x *OwnerRecord) SetCores(v []*Core) {
 	x.xxx_hidden_Cores = &v
 }
 
+func (x *OwnerRecord) SetStreamCreatedUs(v int64) {
+	x.xxx_hidden_StreamCreatedUs = v
+}
+
 type OwnerRecord_builder struct {
 	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
 
@@ -2725,6 +2737,9 @@ type OwnerRecord_builder struct {
 	Published uint64
 	// Clock of each FreeSWITCH process at cursor.
 	Cores []*Core
+	// When FSAGENT_EVENTS was made: cursor and published are sequences of that
+	// stream and of no later one. Microseconds since 1970.
+	StreamCreatedUs int64
 }
 
 func (b0 OwnerRecord_builder) Build() *OwnerRecord {
@@ -2736,6 +2751,7 @@ func (b0 OwnerRecord_builder) Build() *OwnerRecord {
 	x.xxx_hidden_Cursor = b.Cursor
 	x.xxx_hidden_Published = b.Published
 	x.xxx_hidden_Cores = &b.Cores
+	x.xxx_hidden_StreamCreatedUs = b.StreamCreatedUs
 	return m0
 }
 
@@ -3102,13 +3118,14 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\x06rtt_us\x18\x12 \x01(\x03R\x05rttUs\x12\x18\n" +
 	"\areports\x18\x13 \x01(\rR\areports\x12\x1c\n" +
 	"\tintervals\x18\x14 \x01(\rR\tintervals\x12\x18\n" +
-	"\astarted\x18\x15 \x01(\bR\astarted\"\x97\x01\n" +
+	"\astarted\x18\x15 \x01(\bR\astarted\"\xc3\x01\n" +
 	"\vOwnerRecord\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x16\n" +
 	"\x06cursor\x18\x03 \x01(\x04R\x06cursor\x12\x1c\n" +
 	"\tpublished\x18\x04 \x01(\x04R\tpublished\x12&\n" +
-	"\x05cores\x18\x05 \x03(\v2\x10.fsagent.v1.CoreR\x05cores\"_\n" +
+	"\x05cores\x18\x05 \x03(\v2\x10.fsagent.v1.CoreR\x05cores\x12*\n" +
+	"\x11stream_created_us\x18\x06 \x01(\x03R\x0fstreamCreatedUs\"_\n" +
 	"\x04Core\x12\x1b\n" +
 	"\tcore_uuid\x18\x01 \x01(\tR\bcoreUuid\x12\x1f\n" +
 	"\vfs_instance\x18\x02 \x01(\tR\n" +
