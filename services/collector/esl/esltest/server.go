@@ -142,57 +142,6 @@ func (s *Server) Close() error {
 	return err
 }
 
-// SetMode changes how new connections are treated.
-func (s *Server) SetMode(m Mode) {
-	s.mu.Lock()
-	s.mode = m
-	s.mu.Unlock()
-}
-
-// Cut closes every connection without a word.
-func (s *Server) Cut() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		c.Close()
-	}
-}
-
-// Restart cuts every connection, forgets all channels, and gives what the server
-// makes from now on another Core-UUID.
-func (s *Server) Restart(coreUUID string) {
-	s.mu.Lock()
-	s.core = coreUUID
-	s.mu.Unlock()
-	s.channels.clear()
-	s.Cut()
-}
-
-// Mute makes the server say nothing more on the connections it has: no event,
-// no reply, no end.
-func (s *Server) Mute() {
-	for _, c := range s.subscribed() {
-		c.mute()
-	}
-}
-
-// Inject writes bytes as they are to every subscribed client: half a frame, or
-// what is no frame.
-func (s *Server) Inject(b []byte) {
-	for _, c := range s.subscribed() {
-		c.write(b)
-		c.flush()
-	}
-}
-
-// Disconnect sends the notice of a shutdown to every client and closes.
-func (s *Server) Disconnect() {
-	for _, c := range s.subscribed() {
-		c.notice("The system is being shut down.\n")
-		c.conn.Close()
-	}
-}
-
 // Send delivers one event in plain format to the clients that subscribed to it.
 func (s *Server) Send(raw []byte) {
 	s.deliver(raw)
@@ -216,34 +165,6 @@ func (s *Server) WaitForClient(ctx context.Context, n int) error {
 			return context.Cause(ctx)
 		}
 	}
-}
-
-// Stats are counts of a server.
-type Stats struct {
-	Accepted int    // connections
-	Played   uint64 // events given to deliver, whoever wanted them
-	Clients  []ClientStats
-}
-
-// ClientStats are counts of one connection that subscribed.
-type ClientStats struct {
-	Remote string
-	Events uint64 // written
-	Bytes  uint64
-	// LongestBlock is how long one write to the client had to wait.
-	LongestBlock time.Duration
-	Gone         bool
-}
-
-// Stats may be called at any time. Connections that are gone come first.
-func (s *Server) Stats() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := Stats{Accepted: s.accepted, Played: s.played, Clients: slices.Clone(s.past)}
-	for _, c := range s.clients {
-		st.Clients = append(st.Clients, c.stats())
-	}
-	return st
 }
 
 func (s *Server) accept() {
