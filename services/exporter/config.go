@@ -23,64 +23,64 @@ const (
 // What is unset here is left to the standard variables OTEL_EXPORTER_OTLP_*,
 // which the OTLP library reads from the environment of the process.
 type Config struct {
-	// Endpoint is host:port of the OTLP/gRPC receiver. If neither it nor a
-	// standard variable is set, it is localhost:4317 without TLS.
+	// Endpoint of OTLP over gRPC, host:port. If neither this nor a standard
+	// variable is set, it is localhost:4317 without TLS.
 	Endpoint string `yaml:"endpoint" env:"FSAGENT_OTEL_ENDPOINT"`
-	// Insecure switches TLS off. Unset with an Endpoint means TLS, unless
+	// Insecure true is without TLS. Unset, with an endpoint, is with TLS unless
 	// OTEL_EXPORTER_OTLP_INSECURE says otherwise.
 	Insecure *bool `yaml:"insecure" env:"FSAGENT_OTEL_INSECURE"`
-	// Headers go with every request; in the environment as key=value,key=value.
+	// Headers of every request; in the environment as key=value,key=value.
 	Headers Headers `yaml:"headers" env:"FSAGENT_OTEL_HEADERS"`
 	// Certificate of the authority that signed the endpoint's, PEM file; unset
 	// means the system's.
 	Certificate string `yaml:"certificate" env:"FSAGENT_OTEL_CERTIFICATE"`
-	// ClientCertificate and ClientKey for mutual TLS, PEM files.
+	// ClientCertificate for mutual TLS, PEM file; it needs a client_key.
 	ClientCertificate string `yaml:"client_certificate" env:"FSAGENT_OTEL_CLIENT_CERTIFICATE"`
-	ClientKey         string `yaml:"client_key" env:"FSAGENT_OTEL_CLIENT_KEY"`
+	// ClientKey of the client_certificate, PEM file.
+	ClientKey string `yaml:"client_key" env:"FSAGENT_OTEL_CLIENT_KEY"`
 	// Timeout of one request; 0 means the standard variable, else 10 s.
 	Timeout time.Duration `yaml:"timeout" env:"FSAGENT_OTEL_TIMEOUT"`
-	// Compression is "gzip", "none" or unset.
+	// Compression "gzip", "none" or unset.
 	Compression string `yaml:"compression" env:"FSAGENT_OTEL_COMPRESSION"`
 
-	// SkipZeroValues leaves out every gauge point whose value is 0, as the
+	// SkipZeroValues true leaves out every gauge point whose value is 0, as the
 	// product this replaces did. Cumulative sums are never left out: their zero
 	// is where counting starts.
 	SkipZeroValues bool `yaml:"skip_zero_values" env:"FSAGENT_OTEL_SKIP_ZERO_VALUES"`
-	// PacketsLost is "gauge" or "cumulative".
+	// PacketsLost "gauge" sends what each interval lost, "cumulative" a sum.
 	PacketsLost PacketsLost `yaml:"packets_lost" env:"FSAGENT_OTEL_PACKETS_LOST"`
-	// ServiceNamespace is the resource attribute service.namespace; unset means
-	// none.
+	// ServiceNamespace as resource attribute service.namespace; unset means none.
 	ServiceNamespace string `yaml:"service_namespace" env:"FSAGENT_OTEL_SERVICE_NAMESPACE"`
 
-	// MaxPoints, MaxBytes and MaxSpan limit one request: points, bytes before
-	// compression, and the event time between its oldest and newest point. A
-	// default OpenTelemetry Collector refuses requests over 4 MiB.
-	MaxPoints int           `yaml:"max_points" env:"FSAGENT_OTEL_MAX_POINTS"`
-	MaxBytes  int           `yaml:"max_bytes" env:"FSAGENT_OTEL_MAX_BYTES"`
-	MaxSpan   time.Duration `yaml:"max_span" env:"FSAGENT_OTEL_MAX_SPAN"`
-	// BatchDelay is how long a sample waits for others to share its request.
+	// MaxPoints of one request.
+	MaxPoints int `yaml:"max_points" env:"FSAGENT_OTEL_MAX_POINTS"`
+	// MaxBytes of one request, before compression. A default OpenTelemetry
+	// Collector refuses requests over 4 MiB.
+	MaxBytes int `yaml:"max_bytes" env:"FSAGENT_OTEL_MAX_BYTES"`
+	// MaxSpan of event time between the oldest and the newest point of a request.
+	MaxSpan time.Duration `yaml:"max_span" env:"FSAGENT_OTEL_MAX_SPAN"`
+	// BatchDelay that a sample waits for others to share its request.
 	BatchDelay time.Duration `yaml:"batch_delay" env:"FSAGENT_OTEL_BATCH_DELAY"`
-	// Lanes is how many requests may be in flight at once.
+	// Lanes, each with a connection and one request in flight.
 	Lanes int `yaml:"lanes" env:"FSAGENT_OTEL_LANES"`
-	// BufferBytes is how many bytes of messages wait in memory, at most. Their
-	// decoded form takes about five times as much.
+	// BufferBytes of messages in memory, at most. Their decoded form takes more.
 	BufferBytes int `yaml:"buffer_bytes" env:"FSAGENT_OTEL_BUFFER_BYTES"`
-	// MaxAckPending is how many messages all replicas together may hold.
+	// MaxAckPending messages that all replicas together may hold.
 	MaxAckPending int `yaml:"max_ack_pending" env:"FSAGENT_OTEL_MAX_ACK_PENDING"`
-	// AckWait is how long after the last sign of life of a replica its messages
-	// go to another one.
+	// AckWait after the last sign of life of a replica, its messages go to another.
 	AckWait time.Duration `yaml:"ack_wait" env:"FSAGENT_OTEL_ACK_WAIT"`
-	// MaxFuture is how far the time of a sample may be ahead of our clock.
+	// MaxFuture that the time of a sample may be ahead of our clock.
 	MaxFuture time.Duration `yaml:"max_future" env:"FSAGENT_OTEL_MAX_FUTURE"`
-	// ParkAfter is how long a single sample is offered to an endpoint that
-	// refuses it and takes nothing else either.
+	// ParkAfter this time a single sample is parked that is refused by an endpoint
+	// which takes nothing else either.
 	ParkAfter time.Duration `yaml:"park_after" env:"FSAGENT_OTEL_PARK_AFTER"`
-	// StopTimeout is how long Run finishes what it has when it is asked to stop.
+	// StopTimeout for finishing what is in memory when asked to stop.
 	StopTimeout time.Duration `yaml:"stop_timeout" env:"FSAGENT_OTEL_STOP_TIMEOUT"`
 
-	// StandardEndpoint and StandardMetricsEndpoint tell whether the OTLP library
-	// will find an endpoint of its own; their values are not used.
-	StandardEndpoint        string `yaml:"-" env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
+	// StandardEndpoint is used by the OTLP library if endpoint is unset.
+	StandardEndpoint string `yaml:"-" env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
+	// StandardMetricsEndpoint is used by the OTLP library before
+	// OTEL_EXPORTER_OTLP_ENDPOINT.
 	StandardMetricsEndpoint string `yaml:"-" env:"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"`
 }
 

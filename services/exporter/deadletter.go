@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fsagent/fsagent/internal/sample"
 	"github.com/fsagent/fsagent/internal/stream"
 	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
 	"github.com/nats-io/nats.go"
@@ -51,7 +52,7 @@ func sampleLetter(sequence uint64, s *fsagentv1.Sample, r reason, detail string)
 	}
 	return letter{
 		sequence: sequence, reason: r, detail: detail, data: data,
-		id: s.GetEventId() + ":" + direction(s.GetDirection()),
+		id: sample.IdentityOf(s).String(),
 	}
 }
 

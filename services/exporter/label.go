@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"github.com/fsagent/fsagent/internal/sample"
 	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
 )
 
@@ -29,7 +30,7 @@ func (l *labels) of(s *fsagentv1.Sample) {
 	l.add("domain_name", s.GetDomainName())
 	if s.HasReport() {
 		l.source = "mos_model"
-		l.add("direction", direction(s.GetDirection()))
+		l.add("direction", sample.DirectionName(s.GetDirection()))
 		l.add("media", s.GetMedia())
 		return
 	}
@@ -49,8 +50,8 @@ func (l *labels) add(key, value string) {
 // with returns the shared labels and those of one value, until the next call.
 func (l *labels) with(d fsagentv1.Direction, m fsagentv1.MosSource) []label {
 	shared := l.n
-	l.add("direction", direction(d))
-	l.add(l.source, mosSource(m))
+	l.add("direction", sample.DirectionName(d))
+	l.add(l.source, sample.MOSSourceName(m))
 	all := l.pairs[:l.n]
 	l.n = shared
 	return all

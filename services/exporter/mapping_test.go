@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsagent/fsagent/internal/sample"
 	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
 	"github.com/fsagent/fsagent/services/exporter"
 	"github.com/fsagent/fsagent/services/exporter/otlptest"
@@ -31,7 +32,7 @@ func fullLegEnd() fsagentv1.Sample_builder {
 			Mos: new(3 + n/10), MosSource: fsagentv1.MosSource_MOS_SOURCE_G107_1,
 			JitterMeanMs: new(n + 0.25), JitterMaxMs: new(n + 0.75),
 			PacketsExpected: new(int64(1000 * n)), PacketsLost: new(int64(10 * n)),
-			Packets: new(int64(900 * n)), Bytes: new(int64(154800 * n)), RoundTripTimeMs: new(20 * n), Reports: 7,
+			Packets: new(int64(900 * n)), Bytes: new(int64(154800 * n)), RoundTripTimeMs: new(20 * n), Reports: 7, CoveredUs: int64(10_000_000 * n),
 		}.Build()
 	}
 	return fsagentv1.Sample_builder{
@@ -43,7 +44,7 @@ func fullLegEnd() fsagentv1.Sample_builder {
 			JitterAvgMs: new(1.75), JitterMinMs: new(0.5), JitterMaxMs: new(2.75),
 			TotalPackets: new(int64(2700)), TotalBytes: new(int64(464400)), PacketLoss: new(int64(30)),
 			Inbound: direction(1), Outbound: direction(2),
-			AnsweredTimeUs: 1, CreatedTimeUs: 1, HangupCause: "NORMAL_CLEARING",
+			AnsweredTimeUs: epoch.Add(-40 * time.Second).UnixMicro(), CreatedTimeUs: 1, HangupCause: "NORMAL_CLEARING",
 		}.Build(),
 	}
 }
@@ -162,6 +163,7 @@ func legEndText() string {
 	}
 	const ms, packets, model = "[gauge double ms]", "[gauge int {packet}]", `,mos_source="g107.1"`
 	both("freeswitch.leg.bytes", "154800", "309600", "[gauge int By]", "")
+	both("freeswitch.leg.coverage", "0.25", "0.5", "[gauge double 1]", "")
 	both("freeswitch.leg.jitter", "1.25", "2.25", ms, "")
 	both("freeswitch.leg.jitter_max", "1.75", "2.75", ms, "")
 	both("freeswitch.leg.mos", "3.1", "3.2", "[gauge double {score}]", model)
@@ -176,4 +178,25 @@ func legEndText() string {
 	line("freeswitch.qos.total_bytes 464400 [gauge int By]", "", "")
 	line("freeswitch.qos.total_packets 2700 "+packets, "", "")
 	return b.String()
+}
+
+// TestEveryMetricIsInTheTable: what samples have is what is sent.
+func TestEveryMetricIsInTheTable(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	want := map[string]bool{}
+	for n, s := range []*fsagentv1.Sample{fullReport().Build(), fullLegEnd().Build()} {
+		for v := range sample.Values(s) {
+			want[v.Metric] = true
+		}
+		r.publish(n, s)
+	}
+	e := r.start()
+	r.settledAfter(2, e)
+	for _, p := range r.sink.Points() {
+		delete(want, p.Metric)
+	}
+	if len(want) > 0 {
+		t.Errorf("not sent: %v", want)
+	}
 }
