@@ -134,7 +134,7 @@ func (c *client) unsubscribe(args string) {
 	keywords := 0
 	c.mu.Lock()
 	custom := false
-	for _, w := range strings.Fields(args) {
+	for w := range strings.FieldsSeq(args) {
 		name := eventName(w)
 		switch {
 		case custom:
