@@ -117,10 +117,14 @@ func (h *held) alive() {
 	}
 }
 
-// giveBack hands every open message to the other replicas at once.
+// giveBack hands every open message to the other replicas at once, and sends the
+// acknowledgements that are owed.
 func (h *held) giveBack() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for seq, msg := range h.owed {
+		h.ack(seq, msg)
+	}
 	for seq, d := range h.open {
 		if err := d.msg.Nak(); err != nil {
 			h.log.Debug("message not given back, it comes again by itself", "seq", seq, "err", err)
