@@ -1,0 +1,156 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/fsagent/fsagent/services/exporter/otlptest"
+	"google.golang.org/grpc/codes"
+)
+
+// fault is one kind of disturbance.
+type fault struct {
+	name string
+	do   func(*campaign, context.Context) (what string, err error)
+}
+
+var faults = []fault{
+	{"calculator kill", (*campaign).killCalculator},
+	{"calculator pause", (*campaign).pauseCalculator},
+	{"calculator cut", (*campaign).cutCalculator},
+	{"calculator stop", (*campaign).stopCalculator},
+	{"collector kill", (*campaign).killCollector},
+	{"exporter kill", (*campaign).killExporter},
+	{"exporter cut", (*campaign).cutExporter},
+	{"nats kill", (*campaign).killNATS},
+	{"sink fault", (*campaign).failSink},
+}
+
+// disturb does one fault, and returns when it is over. Every fault comes once
+// before any comes again; the seed makes the order.
+func (c *campaign) disturb(ctx context.Context) error {
+	if len(c.next) == 0 {
+		c.next = slices.Clone(faults)
+		c.rng.Shuffle(len(c.next), func(i, j int) { c.next[i], c.next[j] = c.next[j], c.next[i] })
+	}
+	f := c.next[0]
+	c.next = c.next[1:]
+	what, err := f.do(c, ctx)
+	if err != nil {
+		return err
+	}
+	c.counts[f.name]++
+	fmt.Fprintf(c.out, "%s  %s\n", time.Now().Format("15:04:05.000"), what)
+	return c.alive()
+}
+
+func (c *campaign) pick(group string) *process {
+	g := c.groups[group]
+	return g[c.rng.IntN(len(g))]
+}
+
+func (c *campaign) between(least, most time.Duration) time.Duration {
+	return least + time.Duration(c.rng.Int64N(int64(most-least)))
+}
+
+// sleep returns early when the campaign ends.
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+func (c *campaign) restart(ctx context.Context, p *process, least, most time.Duration) (string, error) {
+	away := c.between(least, most)
+	p.kill()
+	sleep(ctx, away)
+	return fmt.Sprintf("%s killed, away for %v", p.name, away.Round(time.Millisecond)), p.start()
+}
+
+func (c *campaign) killCalculator(ctx context.Context) (string, error) {
+	return c.restart(ctx, c.pick("calculator"), 0, 3*c.cfg.Lease)
+}
+
+func (c *campaign) killExporter(ctx context.Context) (string, error) {
+	return c.restart(ctx, c.pick("exporter"), 0, 2*time.Second)
+}
+
+// settling is how long a collector needs to be subscribed again, and to have
+// published what it held while NATS was away: until then the other one is the
+// only witness.
+const settling = 4 * time.Second
+
+func (c *campaign) killCollector(ctx context.Context) (string, error) {
+	p := c.pick("collector")
+	for _, other := range append(c.groups["collector"], c.nats) {
+		if wait := settling - time.Since(other.since); wait > 0 {
+			sleep(ctx, wait)
+		}
+	}
+	return c.restart(ctx, p, 0, 2*time.Second)
+}
+
+func (c *campaign) pauseCalculator(ctx context.Context) (string, error) {
+	p := c.pick("calculator")
+	away := c.cfg.Lease + c.between(500*time.Millisecond, 3*time.Second)
+	if err := p.signal(syscall.SIGSTOP); err != nil {
+		return "", err
+	}
+	sleep(ctx, away)
+	return fmt.Sprintf("%s paused for %v", p.name, away.Round(time.Millisecond)), p.signal(syscall.SIGCONT)
+}
+
+func (c *campaign) stopCalculator(ctx context.Context) (string, error) {
+	p := c.pick("calculator")
+	began := time.Now()
+	if err := p.stop(); err != nil {
+		return "", err
+	}
+	took := time.Since(began)
+	sleep(ctx, c.between(0, time.Second))
+	return fmt.Sprintf("%s stopped in order, in %v", p.name, took.Round(time.Millisecond)), p.start()
+}
+
+func (c *campaign) cutCalculator(ctx context.Context) (string, error) {
+	return c.cutOff(ctx, "calculator")
+}
+
+func (c *campaign) cutExporter(ctx context.Context) (string, error) { return c.cutOff(ctx, "exporter") }
+
+func (c *campaign) cutOff(ctx context.Context, group string) (string, error) {
+	p := c.pick(group)
+	away := c.between(200*time.Millisecond, 3*c.cfg.Lease)
+	p.proxy.cut()
+	sleep(ctx, away)
+	p.proxy.heal()
+	return fmt.Sprintf("%s cut off from NATS for %v", p.name, away.Round(time.Millisecond)), nil
+}
+
+func (c *campaign) killNATS(ctx context.Context) (string, error) {
+	what, err := c.restart(ctx, c.nats, 0, 2*time.Second)
+	if err != nil {
+		return "", err
+	}
+	return what, c.natsUp()
+}
+
+func (c *campaign) failSink(ctx context.Context) (string, error) {
+	kinds := []struct {
+		name  string
+		fault otlptest.Fault
+	}{
+		{"refuses", otlptest.Refuse(codes.Unavailable, "chaos")},
+		{"stores and then fails", otlptest.StoreThenFail(codes.Unavailable)},
+		{"is silent", otlptest.Hang()},
+	}
+	k := kinds[c.rng.IntN(len(kinds))]
+	away := c.between(200*time.Millisecond, 3*time.Second)
+	c.sink.Always(k.fault)
+	sleep(ctx, away)
+	c.sink.Heal()
+	return fmt.Sprintf("OTLP endpoint %s for %v", k.name, away.Round(time.Millisecond)), nil
+}

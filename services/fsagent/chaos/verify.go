@@ -1,0 +1,267 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/fsagent/fsagent/internal/event"
+	"github.com/fsagent/fsagent/internal/leg"
+	"github.com/fsagent/fsagent/internal/sample"
+	"github.com/fsagent/fsagent/internal/stream"
+	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
+	"github.com/fsagent/fsagent/services/collector/esl"
+	"github.com/fsagent/fsagent/services/collector/esl/esltest"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+)
+
+// expectation is what the events make when nothing goes wrong.
+type expectation struct {
+	events  int
+	samples map[sample.Identity]*fsagentv1.Sample
+	points  map[pointKey]float64
+}
+
+// pointKey identifies a point: its series, as far as a sample tells it, and its
+// time.
+type pointKey struct {
+	metric, instance, channel, direction string
+	us                                   int64
+}
+
+// subscribed are the events that the collectors ask for.
+var subscribed = []string{
+	event.ChannelCreate, event.ChannelAnswer, event.ChannelBridge, event.ChannelUnbridge, event.ChannelHold, event.ChannelUnhold,
+	event.ChannelUUID, event.ChannelProgressMedia, event.Codec, event.ChannelHangupComplete, event.ChannelDestroy,
+	event.Heartbeat, event.Shutdown, event.Startup, event.RecvRTCP, event.SendRTCP,
+}
+
+// expect plays the same calls once more, from servers of its own, and steps
+// their events in this process.
+func (c *campaign) expect(ctx context.Context) (*expectation, error) {
+	e := &expectation{samples: map[sample.Identity]*fsagentv1.Sample{}, points: map[pointKey]float64{}}
+	filter, err := esl.NewFilter(esl.FilterConfig{})
+	if err != nil {
+		return nil, fmt.Errorf("chaos: %w", err)
+	}
+	for i := range c.cfg.Instances {
+		table := leg.NewTable(leg.DefaultParams())
+		err := c.listen(ctx, i, func(raw []byte) {
+			e.events++
+			table.Apply(uint64(e.events), instanceName(i), filter.Append(nil, raw), e.add)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+func (e *expectation) add(s *fsagentv1.Sample) {
+	e.samples[sample.IdentityOf(s)] = s
+	for v := range sample.Values(s) {
+		value := v.Float
+		if v.Whole {
+			value = float64(v.Int)
+		}
+		e.points[pointKey{v.Metric, s.GetFsInstance(), s.GetChannelId(), sample.DirectionName(v.Direction), s.GetTimeUs()}] = value
+	}
+}
+
+// listen gives each event of one instance's playback to take.
+func (c *campaign) listen(ctx context.Context, instance int, take func(raw []byte)) error {
+	p, err := c.playback(instance)
+	if err != nil {
+		return err
+	}
+	p.Clients, p.Speed = 1, esltest.AsFast
+	server, err := esltest.Start(freeswitch(instance))
+	if err != nil {
+		return err
+	}
+	played := make(chan error, 1)
+	go func() {
+		_, err := server.Play(ctx, p)
+		played <- errors.Join(err, server.Close()) // which ends the client, too
+	}()
+	conn, err := esl.Dial(ctx, esl.Config{
+		Address: server.Addr().String(), Password: esltest.DefaultPassword, Events: subscribed,
+		DialTimeout: patience, ReplyTimeout: patience, IdleTimeout: patience, ProbeTimeout: patience,
+	})
+	if err != nil {
+		return fmt.Errorf("chaos: %w", err)
+	}
+	defer conn.Close()
+	for {
+		frame, err := conn.Next()
+		if err != nil {
+			if err := <-played; err != nil {
+				return fmt.Errorf("chaos: %w", err)
+			}
+			if errors.Is(err, io.EOF) || errors.Is(err, esl.ErrDisconnected) {
+				return nil
+			}
+			return fmt.Errorf("chaos: %w", err)
+		}
+		if frame.Type == esl.EventPlain {
+			take(frame.Body)
+		}
+	}
+}
+
+// patience bounds each step of the connection to the twin.
+const patience = 10 * time.Second
+
+// quiet is how long nothing new may come before what is missing is taken to be
+// lost.
+const quiet = 30 * time.Second
+
+// verify waits for everything and compares.
+func (c *campaign) verify(ctx context.Context, want *expectation) error {
+	nc, err := nats.Connect("nats://" + c.natsAddr())
+	if err != nil {
+		return fmt.Errorf("chaos: %w", err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return fmt.Errorf("chaos: %w", err)
+	}
+	points := map[pointKey]float64{}
+	doubled := 0
+	for last := time.Now(); len(points) < len(want.points) && time.Since(last) < quiet; sleep(ctx, 200*time.Millisecond) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		before := len(points)
+		if points, doubled, err = c.received(); err != nil {
+			return err
+		}
+		if len(points) > before {
+			last = time.Now()
+		}
+	}
+	for _, name := range []string{"collector", "calculator", "exporter"} {
+		for _, p := range c.groups[name] {
+			if err := p.stop(); err != nil {
+				return err
+			}
+		}
+	}
+	found, err := c.published(ctx, js, want)
+	if err != nil {
+		return err
+	}
+	if points, doubled, err = c.received(); err != nil {
+		return err
+	}
+	if err := comparePoints(points, want.points); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "%d samples, each once; %d points, %d of them more than once with the same value; %s\n", found, len(points), doubled, c.faultCounts())
+	return nil
+}
+
+func (c *campaign) faultCounts() string {
+	out := "faults:"
+	for _, name := range slices.Sorted(maps.Keys(c.counts)) {
+		out += fmt.Sprintf(" %s %d,", name, c.counts[name])
+	}
+	return out[:len(out)-1]
+}
+
+// published compares the samples of the stream with those expected.
+func (c *campaign) published(ctx context.Context, js jetstream.JetStream, want *expectation) (int, error) {
+	s, err := js.Stream(ctx, stream.Samples)
+	if err != nil {
+		return 0, fmt.Errorf("chaos: %w", err)
+	}
+	consumer, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		return 0, fmt.Errorf("chaos: %w", err)
+	}
+	seen := map[sample.Identity]uint64{}
+	for read := uint64(0); read < s.CachedInfo().State.Msgs; {
+		batch, err := consumer.FetchNoWait(1000)
+		if err != nil {
+			return 0, fmt.Errorf("chaos: %w", err)
+		}
+		for msg := range batch.Messages() {
+			read++
+			meta, err := msg.Metadata()
+			if err != nil {
+				return 0, fmt.Errorf("chaos: %w", err)
+			}
+			if err := check(msg.Data(), meta.Sequence.Stream, want, seen); err != nil {
+				return 0, err
+			}
+		}
+	}
+	for id := range want.samples {
+		if _, ok := seen[id]; !ok {
+			return 0, fmt.Errorf("%w: %d samples in the stream, %d expected; missing is %v", ErrDifference, len(seen), len(want.samples), want.samples[id])
+		}
+	}
+	return len(seen), nil
+}
+
+func check(data []byte, seq uint64, want *expectation, seen map[sample.Identity]uint64) error {
+	samples, err := sample.Decode(data)
+	if err != nil {
+		return fmt.Errorf("%w: message %d of the samples: %w", ErrDifference, seq, err)
+	}
+	for _, s := range samples {
+		id := sample.IdentityOf(s)
+		if before, ok := seen[id]; ok {
+			return fmt.Errorf("%w: sample %v is in the messages %d and %d", ErrDifference, id, before, seq)
+		}
+		seen[id] = seq
+		switch w := want.samples[id]; {
+		case w == nil:
+			return fmt.Errorf("%w: message %d has a sample that no event makes: %v", ErrDifference, seq, s)
+		case !proto.Equal(s, w):
+			return fmt.Errorf("%w: message %d has\n%v, want\n%v", ErrDifference, seq, s, w)
+		}
+	}
+	return nil
+}
+
+// received are the points at the sink; doubled came more than once.
+func (c *campaign) received() (points map[pointKey]float64, doubled int, err error) {
+	points = map[pointKey]float64{}
+	for _, p := range c.sink.Points() {
+		a := p.Attributes
+		k := pointKey{p.Metric, a.Get("fs_instance"), a.Get("channel_id"), a.Get("direction"), p.Time.UnixMicro()}
+		if before, ok := points[k]; ok {
+			if doubled++; before != p.Value && !(math.IsNaN(before) && math.IsNaN(p.Value)) {
+				return nil, 0, fmt.Errorf("%w: %v came as %s before", ErrDifference, p, strconv.FormatFloat(before, 'g', -1, 64))
+			}
+		}
+		points[k] = p.Value
+	}
+	return points, doubled, nil
+}
+
+func comparePoints(got, want map[pointKey]float64) error {
+	for k, w := range want {
+		if g, ok := got[k]; !ok {
+			return fmt.Errorf("%w: %d points received, %d expected; missing is %+v = %v", ErrDifference, len(got), len(want), k, w)
+		} else if g != w {
+			return fmt.Errorf("%w: %+v is %v, want %v", ErrDifference, k, g, w)
+		}
+	}
+	for k, g := range got {
+		if _, ok := want[k]; !ok {
+			return fmt.Errorf("%w: nothing makes %+v = %v", ErrDifference, k, g)
+		}
+	}
+	return nil
+}
