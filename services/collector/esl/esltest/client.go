@@ -25,8 +25,8 @@ type client struct {
 	mode Mode
 	in   *bufio.Reader
 
-	authed  bool
-	allowed []string // events of a restricted user; nil is all
+	authed bool
+	user   User // its nil lists are all
 
 	mu      sync.Mutex
 	out     *bufio.Writer

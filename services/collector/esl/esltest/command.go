@@ -16,7 +16,7 @@ func (c *client) execute(lines []string) bool {
 		c.reply("+OK bye")
 		return false
 	case "auth":
-		return c.auth(args == c.srv.cfg.Password, nil)
+		return c.auth(args == c.srv.cfg.Password, User{})
 	case "userauth":
 		return c.userauth(args)
 	}
@@ -41,35 +41,48 @@ func (c *client) execute(lines []string) bool {
 		c.reply("+OK no longer listening for events")
 	case "filter":
 		c.filter(args)
-	case "api":
-		c.response(c.srv.api(args))
-	case "bgapi":
-		c.background(args)
+	case "api", "bgapi":
+		command, _, _ := strings.Cut(args, " ")
+		switch {
+		case c.user.API != nil && !slices.Contains(c.user.API, command):
+			c.reply("-ERR permission denied")
+		case verb == "api":
+			c.response(c.srv.api(args))
+		default:
+			c.background(args)
+		}
 	default:
 		c.reply("-ERR command not found")
 	}
 	return true
 }
 
-func (c *client) auth(ok bool, allowed []string) bool {
+func (c *client) auth(ok bool, u User) bool {
 	if !ok || c.mode == RefusingAuth {
 		c.reply("-ERR invalid")
 		return false
 	}
-	c.authed, c.allowed = true, allowed
-	if allowed != nil {
-		c.reply("+OK accepted", "Allowed-Events: "+strings.Join(allowed, " "), "Allowed-API: show uuid_dump status", "Allowed-LOG: ")
-	} else {
+	c.authed, c.user = true, u
+	if u.Password == "" { // not a user of the directory
 		c.reply("+OK accepted")
+	} else {
+		c.reply("+OK accepted", "Allowed-Events: "+granted(u.Events), "Allowed-API: "+granted(u.API), "Allowed-LOG: ")
 	}
 	return true
+}
+
+func granted(names []string) string {
+	if names == nil {
+		return "all"
+	}
+	return strings.Join(names, " ")
 }
 
 // userauth takes "user@domain:password".
 func (c *client) userauth(args string) bool {
 	name, password, _ := strings.Cut(args, ":")
 	user, ok := c.srv.cfg.Users[name]
-	return c.auth(ok && user.Password == password, user.Events)
+	return c.auth(ok && user.Password == password, user)
 }
 
 // subscribe follows mod_event_socket.c, parse_command: unknown names are ignored,
@@ -106,7 +119,7 @@ func (c *client) selectEvents(words []string) (keywords int, denied bool) {
 		if name == "" {
 			continue
 		}
-		if c.allowed != nil && !slices.Contains(c.allowed, name) {
+		if c.user.Events != nil && !slices.Contains(c.user.Events, name) {
 			return keywords, true
 		}
 		keywords++

@@ -41,6 +41,13 @@ type Config struct {
 	// Heartbeat is the interval of HEARTBEAT events; 0 sends none but those of
 	// the recordings.
 	Heartbeat time.Duration
+	// Globals are global variables, as global_getvar gives them.
+	Globals map[string]string
+	// Profiles are the SIP profiles that run: the parameters of each by name, as
+	// sofia.conf has them.
+	Profiles map[string]map[string]string
+	// ClockOffset is how far the server's clock is ahead while nothing is played.
+	ClockOffset time.Duration
 }
 
 // User is one that may use userauth.
@@ -48,6 +55,8 @@ type User struct {
 	Password string
 	// Events that the user may subscribe to; nil is all.
 	Events []string
+	// API commands that the user may run; nil is all.
+	API []string
 }
 
 // Mode is how the server treats new connections.
@@ -83,7 +92,8 @@ type Server struct {
 	past     []ClientStats // of connections that are gone
 	accepted int
 	played   uint64
-	changed  chan struct{} // closed and renewed when clients change
+	commands map[string]int // api commands run
+	changed  chan struct{}  // closed and renewed when clients change
 	closed   bool
 
 	channels channels
@@ -114,6 +124,8 @@ func Serve(ln net.Listener, cfg Config) *Server {
 		end:     make(chan struct{}),
 		conns:   make(map[net.Conn]struct{}),
 		changed: make(chan struct{}),
+
+		commands: make(map[string]int),
 	}
 	s.wg.Go(s.accept)
 	if cfg.Heartbeat > 0 {
@@ -200,6 +212,9 @@ func (s *Server) deliver(raw []byte) {
 	}
 	s.mu.Lock()
 	s.played++
+	if err == nil && string(id.CoreUUID) != s.core {
+		s.core = string(id.CoreUUID) // what is played is what this FreeSWITCH is
+	}
 	clients := s.clients
 	s.mu.Unlock()
 	for _, c := range clients {

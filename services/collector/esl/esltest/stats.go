@@ -1,14 +1,16 @@
 package esltest
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
 
 // Stats are counts of a server.
 type Stats struct {
-	Accepted int    // connections
-	Played   uint64 // events given to deliver, whoever wanted them
+	Accepted int            // connections
+	Played   uint64         // events given to deliver, whoever wanted them
+	Commands map[string]int // api commands by name
 	Clients  []ClientStats
 }
 
@@ -26,7 +28,7 @@ type ClientStats struct {
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := Stats{Accepted: s.accepted, Played: s.played, Clients: slices.Clone(s.past)}
+	st := Stats{Accepted: s.accepted, Played: s.played, Commands: maps.Clone(s.commands), Clients: slices.Clone(s.past)}
 	for _, c := range s.clients {
 		st.Clients = append(st.Clients, c.stats())
 	}
