@@ -28,16 +28,14 @@ func (p *publisher) acknowledged(m *nats.Msg) {
 		}
 		return
 	}
+	p.win.prove(attempt)
 	q, ok := p.win.ack(n)
 	if !ok {
+		p.wake()
 		return
 	}
 	p.buf.releaseOf(q)
-	if q.gap {
-		p.met.gaps.Inc()
-	} else {
-		p.met.publishedEvent(duplicate)
-	}
+	p.met.publishedEvent(&q, duplicate)
 	p.wake()
 }
 

@@ -16,8 +16,18 @@ type queued struct {
 	timeUS   int64 // Event-Date-Timestamp
 	readNS   int64 // when it was read, on the collector's own monotonic clock
 	part     int32
-	gap      bool // made here, of what was dropped
+	origin   origin
 }
+
+// origin says where an event is from.
+type origin uint8
+
+const (
+	fromServer origin = iota // read on the event connection
+	dumped                   // asked for: CHANNEL_DATA
+	madeHere                 // FSAGENT_SYNC
+	madeLate                 // FSAGENT_GAP, which never was in the buffer
+)
 
 // itemOverhead is what an event costs in memory besides its bytes, rounded up.
 const itemOverhead = 160
@@ -30,7 +40,7 @@ type class int
 const (
 	reports   class = iota // RTCP: the next report makes up for most of it
 	others                 // HEARTBEAT, CODEC, STARTUP, SHUTDOWN
-	lifecycle              // CHANNEL_*: without them a leg has no identity or no end
+	lifecycle              // CHANNEL_*, FSAGENT_SYNC: without them a leg has no identity or no end
 	classes
 )
 
@@ -38,7 +48,7 @@ func classOf(name string) class {
 	switch {
 	case name == event.RecvRTCP || name == event.SendRTCP:
 		return reports
-	case strings.HasPrefix(name, "CHANNEL_"):
+	case strings.HasPrefix(name, "CHANNEL_") || name == event.Sync:
 		return lifecycle
 	}
 	return others
@@ -56,7 +66,7 @@ type buffer struct {
 	gaps  gaps
 	ready chan struct{} // holds one token when there may be something to pop
 	// onDrop is told of each dropped event, under the lock.
-	onDrop func(name string, reason dropReason)
+	onDrop func(q *queued, reason dropReason)
 }
 
 // dropReason says why an event was dropped.
@@ -70,7 +80,7 @@ const (
 
 func (r dropReason) String() string { return [dropReasons]string{"buffer_full", "stopped"}[r] }
 
-func newBuffer(limit int64, onDrop func(name string, reason dropReason)) *buffer {
+func newBuffer(limit int64, onDrop func(q *queued, reason dropReason)) *buffer {
 	return &buffer{limit: limit, ready: make(chan struct{}, 1), onDrop: onDrop}
 }
 
@@ -107,8 +117,10 @@ func (b *buffer) makeRoom(need int64, c class) bool {
 }
 
 func (b *buffer) drop(q *queued) {
-	b.gaps.add(q)
-	b.onDrop(q.name, bufferFull)
+	if q.origin == fromServer {
+		b.gaps.add(q)
+	}
+	b.onDrop(q, bufferFull)
 }
 
 // pop takes the oldest event. Its bytes stay accounted until release.
@@ -143,7 +155,7 @@ func (b *buffer) hasGaps() bool {
 
 // releaseOf gives back the room of a popped event. A gap never had any.
 func (b *buffer) releaseOf(q queued) {
-	if q.gap {
+	if q.origin == madeLate {
 		return
 	}
 	b.mu.Lock()
@@ -174,7 +186,7 @@ func (b *buffer) abandon() (count int) {
 		for b.queue[c].len() > 0 {
 			q := b.queue[c].pop()
 			b.bytes -= q.cost()
-			b.onDrop(q.name, stopped)
+			b.onDrop(&q.queued, stopped)
 			count++
 		}
 	}

@@ -27,11 +27,11 @@ func TestBufferDropsTheLeast(t *testing.T) {
 	t.Parallel()
 	const size = 1000 - itemOverhead
 	dropped := make(map[string]int)
-	b := newBuffer(4000, func(name string, reason dropReason) {
+	b := newBuffer(4000, func(q *queued, reason dropReason) {
 		if reason != bufferFull {
 			t.Errorf("reason %v", reason)
 		}
-		dropped[name]++
+		dropped[q.name]++
 	})
 	b.push(item(event.RecvRTCP, 1, size))
 	b.push(item(event.ChannelCreate, 2, size))
@@ -53,7 +53,7 @@ func TestBufferDropsTheLeast(t *testing.T) {
 		t.Errorf("dropped: got %v, want %v", dropped, counts)
 	}
 	gaps := b.takeGaps()
-	if want := []gap{{core: "c", sequence: 2, fromUS: 1, toUS: 10, counts: counts}}; !reflect.DeepEqual(gaps, want) {
+	if want := []gap{{core: "c", fromUS: 1, toUS: 10, counts: counts}}; !reflect.DeepEqual(gaps, want) {
 		t.Errorf("gaps: got %+v, want %+v", gaps, want)
 	}
 	if bytes, _, waits := b.size(); bytes != 0 || waits || b.takeGaps() != nil {
@@ -64,7 +64,7 @@ func TestBufferDropsTheLeast(t *testing.T) {
 func TestBufferHoldsItsLimitAndOrder(t *testing.T) {
 	t.Parallel()
 	const limit = 100_000
-	b := newBuffer(limit, func(string, dropReason) {})
+	b := newBuffer(limit, func(*queued, dropReason) {})
 	names := []string{event.RecvRTCP, event.ChannelCreate, event.Codec, event.SendRTCP}
 	var inFlight []queued
 	last := uint64(0)
@@ -114,10 +114,10 @@ func TestGapText(t *testing.T) {
 	const want = "Event-Name: FSAGENT_GAP\nCore-UUID: c\nEvent-Date-Timestamp: 9\nEvent-Sequence: 8\n" +
 		"Gap-Instance: fs1\nGap-From: 7\nGap-To: 9\nGap-Count: 3\n" +
 		"Gap-Count-CHANNEL_CREATE: 1\nGap-Count-RECV_RTCP_MESSAGE: 2\n\n"
-	if got := string(all[0].text("fs1")); got != want {
+	if got := string(all[0].text("fs1", 8)); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if _, err := event.Parse(all[0].text("fs1")); err != nil {
+	if _, err := event.Parse(all[0].text("fs1", 8)); err != nil {
 		t.Error(err)
 	}
 }

@@ -57,9 +57,9 @@ func New(cfg Config, nc *nats.Conn, partitions int, log *slog.Logger, reg promet
 		return nil, fmt.Errorf("metrics of the collector: %w", err)
 	}
 	c := &Collector{cfg: cfg, nc: nc, log: log}
-	clk := clock{start: time.Now()}
+	clk, num := clock{start: time.Now()}, newNumbers()
 	for _, in := range cfg.Instances {
-		s, err := newSwitch(cfg, in, nc, partitions, filter, met, clk, log.With("fs_instance", in.Name))
+		s, err := newSwitch(cfg, in, nc, partitions, filter, met, clk, num, log.With("fs_instance", in.Name))
 		if err != nil {
 			return nil, fmt.Errorf("metrics of %s: %w", in.Name, err)
 		}
@@ -68,7 +68,7 @@ func New(cfg Config, nc *nats.Conn, partitions int, log *slog.Logger, reg promet
 	return c, nil
 }
 
-func newSwitch(cfg Config, in Instance, nc *nats.Conn, partitions int, filter *esl.Filter, met *metrics, clk clock, log *slog.Logger) (*freeswitch, error) {
+func newSwitch(cfg Config, in Instance, nc *nats.Conn, partitions int, filter *esl.Filter, met *metrics, clk clock, num *numbers, log *slog.Logger) (*freeswitch, error) {
 	s := &freeswitch{
 		Instance:   in,
 		esl:        cfg.ESL,
@@ -76,6 +76,7 @@ func newSwitch(cfg Config, in Instance, nc *nats.Conn, partitions int, filter *e
 		partitions: partitions,
 		filter:     filter,
 		clock:      clk,
+		numbers:    num,
 		log:        log,
 		names:      make(map[string]string),
 	}
@@ -93,6 +94,7 @@ func newSwitch(cfg Config, in Instance, nc *nats.Conn, partitions int, filter *e
 		win:        newWindow(cfg.Publish.Window, int64(cfg.Publish.WindowBytes)),
 		met:        s.met,
 		clock:      clk,
+		numbers:    num,
 		log:        log,
 		inbox:      nc.NewInbox() + ".",
 		subjects:   make(map[string][]string),

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,6 +50,7 @@ func config(instances ...collector.Instance) collector.Config {
 	cfg := collector.DefaultConfig()
 	cfg.Instances = instances
 	cfg.ESL.RetryMin, cfg.ESL.RetryMax = 10*time.Millisecond, 50*time.Millisecond
+	cfg.ESL.SnapshotDelay = time.Millisecond
 	return cfg
 }
 
@@ -120,8 +123,14 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// stored is every message of the events stream in order.
+// stored is every message of the events stream in order, less the snapshots.
 func (r *rig) stored() []*jetstream.RawStreamMsg {
+	r.t.Helper()
+	return slices.DeleteFunc(r.all(), func(m *jetstream.RawStreamMsg) bool { return strings.HasSuffix(m.Subject, "."+event.Sync) })
+}
+
+// all is every message of the events stream in order.
+func (r *rig) all() []*jetstream.RawStreamMsg {
 	r.t.Helper()
 	eventually(r.t, "the rig's own connection is back", r.js.Conn().IsConnected)
 	s, err := r.js.Stream(r.t.Context(), stream.Events)

@@ -46,6 +46,12 @@ type ESLConfig struct {
 	RetryMax time.Duration `yaml:"retry_max" env:"FSAGENT_ESL_RETRY_MAX"`
 	// MaxBodyBytes is the largest event that is read.
 	MaxBodyBytes int `yaml:"max_body_bytes" env:"FSAGENT_ESL_MAX_BODY_BYTES"`
+	// SnapshotDelay is how long after a connect the list of channels is asked
+	// for; FreeSWITCH writes it some time behind the events.
+	SnapshotDelay time.Duration `yaml:"snapshot_delay" env:"FSAGENT_ESL_SNAPSHOT_DELAY"`
+	// SnapshotRate is how many channels a second FreeSWITCH is asked for whose
+	// beginning was not seen.
+	SnapshotRate int `yaml:"snapshot_rate" env:"FSAGENT_ESL_SNAPSHOT_RATE"`
 }
 
 // PublisherConfig is how events go to the stream.
@@ -72,6 +78,9 @@ func DefaultConfig() Config {
 			RetryMin:     time.Second,
 			RetryMax:     time.Minute,
 			MaxBodyBytes: esl.DefaultMaxBody,
+
+			SnapshotDelay: time.Second,
+			SnapshotRate:  50,
 		},
 		Publish: PublisherConfig{
 			Window:      1024,
@@ -98,6 +107,7 @@ func (c Config) Validate() error {
 		{"esl.probe_timeout", c.ESL.ProbeTimeout},
 		{"esl.retry_min", c.ESL.RetryMin},
 		{"esl.retry_max", c.ESL.RetryMax},
+		{"esl.snapshot_delay", c.ESL.SnapshotDelay},
 		{"publish.ack_timeout", c.Publish.AckTimeout},
 		{"publish.stop_timeout", c.Publish.StopTimeout},
 	} {
@@ -115,6 +125,7 @@ func (c Config) Validate() error {
 	}{
 		{"events.buffer_bytes", c.Events.BufferBytes, 64 << 10, 64 << 30},
 		{"esl.max_body_bytes", int64(c.ESL.MaxBodyBytes), 64 << 10, 1 << 30},
+		{"esl.snapshot_rate", int64(c.ESL.SnapshotRate), 1, 10_000},
 		{"publish.window", int64(c.Publish.Window), 1, 64 << 10},
 		{"publish.window_bytes", int64(c.Publish.WindowBytes), 16 << 10, 1 << 30},
 	} {

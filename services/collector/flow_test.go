@@ -213,6 +213,8 @@ func TestManyServers(t *testing.T) {
 		instances = append(instances, instance(fmt.Sprintf("fs%d", i), fs))
 	}
 	c, stop := collect(t, config(instances...), r.srv.Connect())
+	// A server that closes with a command unread takes back what it has sent last.
+	eventually(t, "all have a snapshot", func() bool { return c.Stats().Made == uint64(len(servers)*partitions) })
 	total := uint64(0)
 	for i, fs := range servers {
 		recs := load(t, names[i])
@@ -334,7 +336,7 @@ func TestStateOfConnections(t *testing.T) {
 	newFreeSWITCH(t, esltest.Config{Address: fmt.Sprintf("127.0.0.1:%d", down.Port)})
 	eventually(t, "all are connected", func() bool { return health(t, c).Status == "ok" })
 	good.Restart("another")
-	eventually(t, "connected again", func() bool { return good.Stats().Accepted == 2 && health(t, c).Status == "ok" })
+	eventually(t, "connected again", func() bool { return good.Stats().Accepted > 2 && health(t, c).Status == "ok" })
 }
 
 func TestStopPublishesWhatWasRead(t *testing.T) {

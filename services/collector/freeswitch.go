@@ -24,7 +24,9 @@ type freeswitch struct {
 	pub        *publisher
 	met        *instanceMetrics
 	clock      clock
+	numbers    *numbers
 	log        *slog.Logger
+	legs       legs
 
 	lastUS atomic.Int64 // Event-Date-Timestamp of the last event; 0 before it
 	mu     sync.Mutex
@@ -83,13 +85,25 @@ func (s *freeswitch) session(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	s.connected(conn.RemoteAddr().String())
+	w := watched{conn: conn, replied: make(chan struct{}, 1)}
+	ctx, end := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	beside.Go(func() { s.reconcile(ctx, w) })
+	defer beside.Wait()
+	defer end()
 	for {
 		f, err := conn.Next()
 		if err != nil {
 			return err
 		}
-		if f.Type == esl.EventPlain {
+		switch f.Type {
+		case esl.EventPlain:
 			s.take(f.Body)
+		case esl.CommandReply:
+			select {
+			case w.replied <- struct{}{}:
+			default:
+			}
 		}
 	}
 }
@@ -126,19 +140,35 @@ func (s *freeswitch) take(raw []byte) {
 	if s.core != string(id.CoreUUID) {
 		s.core = string(id.CoreUUID)
 	}
+	s.legs.note(name, s.core, id)
+	s.scratch = s.filter.Append(s.scratch[:0], raw)
+	s.push(id, name, s.core, append(make([]byte, 0, len(s.scratch)), s.scratch...), fromServer)
+}
+
+// enqueue is take for an event that was asked for, by any goroutine.
+func (s *freeswitch) enqueue(raw []byte, from origin) error {
+	id, err := event.Scan(raw)
+	if err != nil {
+		return err
+	}
+	s.push(id, string(id.Name), string(id.CoreUUID), s.filter.Append(nil, raw), from)
+	return nil
+}
+
+func (s *freeswitch) push(id event.ID, name, core string, data []byte, from origin) {
 	key := id.UniqueID
 	if len(key) == 0 {
 		key = []byte(s.Name)
 	}
-	s.scratch = s.filter.Append(s.scratch[:0], raw)
 	s.buf.push(queued{
-		data:     append(make([]byte, 0, len(s.scratch)), s.scratch...),
-		core:     s.core,
+		data:     data,
+		core:     core,
 		name:     name,
 		sequence: id.Sequence,
 		timeUS:   id.TimeUS,
 		readNS:   s.clock.now(),
 		part:     int32(stream.Partition(key, s.partitions)),
+		origin:   from,
 	})
 }
 

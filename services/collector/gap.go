@@ -8,9 +8,18 @@ import (
 	"github.com/fsagent/fsagent/internal/event"
 )
 
-// Headers of FSAGENT_GAP, besides those of every event. Core-UUID, Event-Sequence
-// and Event-Date-Timestamp are those of the last event that was dropped, so the
-// event is made of nothing but the data.
+// Headers of FSAGENT_SYNC, besides those of every event. Event-Date-Timestamp is
+// FreeSWITCH's clock some time before the list was made.
+const (
+	HeaderSyncInstance = "Fsagent-Instance" // name of the FreeSWITCH server
+	// HeaderSyncChannels are the Unique-IDs of the partition's channels, each
+	// percent-encoded, separated by single spaces; "_undef_" if there are none.
+	HeaderSyncChannels = "Fsagent-Channels"
+)
+
+// Headers of FSAGENT_GAP, besides those of every event. Core-UUID is that of the
+// last event that was dropped, and Event-Date-Timestamp the latest of all. Its
+// Event-Sequence, as that of FSAGENT_SYNC, is the collector's own.
 const (
 	HeaderGapInstance = "Gap-Instance" // name of the FreeSWITCH server
 	HeaderGapFrom     = "Gap-From"     // Event-Date-Timestamp of the oldest dropped event, microseconds
@@ -22,11 +31,10 @@ const (
 
 // gap is what was dropped of one life of one FreeSWITCH.
 type gap struct {
-	core     string
-	sequence uint64 // of the last dropped event
-	fromUS   int64
-	toUS     int64
-	counts   map[string]int
+	core   string
+	fromUS int64
+	toUS   int64
+	counts map[string]int
 }
 
 // gaps collects drops until they can be told. A switch that restarts more often
@@ -45,7 +53,7 @@ func (g *gaps) add(q *queued) {
 		i = len(*g) - 1
 	}
 	one := &(*g)[i]
-	one.core, one.sequence = q.core, q.sequence
+	one.core = q.core
 	one.fromUS, one.toUS = min(one.fromUS, q.timeUS), max(one.toUS, q.timeUS)
 	one.counts[q.name]++
 }
@@ -57,13 +65,13 @@ func (g *gaps) take() []gap {
 }
 
 // text is the gap as an event in plain format.
-func (g gap) text(instance string) []byte {
+func (g gap) text(instance string, sequence uint64) []byte {
 	total := 0
 	for _, n := range g.counts {
 		total += n
 	}
 	b := fmt.Appendf(nil, "Event-Name: %s\nCore-UUID: %s\nEvent-Date-Timestamp: %d\nEvent-Sequence: %d\n%s: %s\n%s: %d\n%s: %d\n%s: %d\n",
-		event.Gap, g.core, g.toUS, g.sequence,
+		event.Gap, g.core, g.toUS, sequence,
 		HeaderGapInstance, instance, HeaderGapFrom, g.fromUS, HeaderGapTo, g.toUS, HeaderGapCount, total)
 	for _, name := range slices.Sorted(maps.Keys(g.counts)) {
 		b = fmt.Appendf(b, "%s%s: %d\n", HeaderGapCountOf, name, g.counts[name])
@@ -72,11 +80,11 @@ func (g gap) text(instance string) []byte {
 }
 
 // events are the gap's messages, one for each partition.
-func (g gap) events(instance string, partitions int, readNS int64) []queued {
-	data := g.text(instance)
+func (g gap) events(instance string, partitions int, n *numbers, readNS int64) []queued {
 	out := make([]queued, partitions)
 	for p := range out {
-		out[p] = queued{data: data, core: g.core, name: event.Gap, sequence: g.sequence, timeUS: g.toUS, readNS: readNS, part: int32(p), gap: true}
+		seq := n.next()
+		out[p] = queued{data: g.text(instance, seq), core: g.core, name: event.Gap, sequence: seq, timeUS: g.toUS, readNS: readNS, part: int32(p), origin: madeLate}
 	}
 	return out
 }

@@ -49,9 +49,12 @@ type Stats struct {
 	// Published events were acknowledged by the stream; of these Duplicates were
 	// in it already.
 	Published, Duplicates uint64
-	Dropped               map[string]uint64 // by reason
-	Rejected              map[string]uint64 // by reason: events, and frames that ended a connection
-	BufferedBytes         int64
+	// Made are the acknowledged events that no FreeSWITCH sent by itself:
+	// FSAGENT_SYNC, FSAGENT_GAP and CHANNEL_DATA of snapshots.
+	Made          uint64
+	Dropped       map[string]uint64 // by reason
+	Rejected      map[string]uint64 // by reason: events, and frames that ended a connection
+	BufferedBytes int64
 }
 
 // Stats may be called at any time.
@@ -60,6 +63,7 @@ func (c *Collector) Stats() Stats {
 	for _, s := range c.switches {
 		st.EventsRead += s.met.readCount.Load()
 		st.Published += s.met.publishedCount.Load()
+		st.Made += s.met.madeCount.Load()
 		st.Duplicates += s.met.duplicateCount.Load()
 		for r := range dropReasons {
 			if n := s.met.droppedCount[r].Load(); n > 0 {

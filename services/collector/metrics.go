@@ -16,7 +16,8 @@ type metrics struct {
 	dropped     *prometheus.CounterVec
 	rejected    *prometheus.CounterVec
 	retries     *prometheus.CounterVec
-	gaps        *prometheus.CounterVec
+	made        *prometheus.CounterVec
+	snapshots   *prometheus.CounterVec
 	reconnects  *prometheus.CounterVec
 	connections *prometheus.GaugeVec
 	factory     prometheus.Registerer
@@ -33,12 +34,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		dropped:     counter("fsagent_events_dropped_total", "Events dropped here.", "reason", "event_name"),
 		rejected:    counter("fsagent_esl_rejected_total", "Frames and events that could not be read or published.", "reason"),
 		retries:     counter("fsagent_publish_retries_total", "Times that publishing went back to the first unacknowledged event."),
-		gaps:        counter("fsagent_gap_events_total", "FSAGENT_GAP messages published."),
+		made:        counter("fsagent_made_events_total", "Events published that no FreeSWITCH sent by itself: FSAGENT_SYNC, FSAGENT_GAP, CHANNEL_DATA.", "event_name"),
+		snapshots:   counter("fsagent_snapshots_total", "Snapshots of the channels of a FreeSWITCH.", "result"),
 		reconnects:  counter("fsagent_fs_connection_failures_total", "Connections to FreeSWITCH that failed or ended.", "cause"),
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "fsagent_fs_connections", Help: "1 while connected and subscribed to a FreeSWITCH."}, []string{"fs_instance"}),
 		factory:     reg,
 	}
-	for _, c := range []prometheus.Collector{m.received, m.published, m.duplicates, m.dropped, m.rejected, m.retries, m.gaps, m.reconnects, m.connections} {
+	for _, c := range []prometheus.Collector{m.received, m.published, m.duplicates, m.dropped, m.rejected, m.retries, m.made, m.snapshots, m.reconnects, m.connections} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -55,12 +57,13 @@ type instanceMetrics struct {
 	names map[string]*nameMetrics
 	other *nameMetrics
 
-	published, duplicates, retries, gaps prometheus.Counter
-	connected                            prometheus.Gauge
-	all                                  *metrics
-	instance                             string
+	published, duplicates, retries prometheus.Counter
+	connected                      prometheus.Gauge
+	all                            *metrics
+	instance                       string
 
 	readCount, publishedCount, duplicateCount atomic.Uint64
+	madeCount                                 atomic.Uint64
 	droppedCount                              [dropReasons]atomic.Uint64
 	mu                                        sync.Mutex
 	rejectedCount                             map[string]uint64
@@ -77,7 +80,6 @@ func (m *metrics) of(instance string, names []string) *instanceMetrics {
 		published:     m.published.WithLabelValues(instance),
 		duplicates:    m.duplicates.WithLabelValues(instance),
 		retries:       m.retries.WithLabelValues(instance),
-		gaps:          m.gaps.WithLabelValues(instance),
 		connected:     m.connections.WithLabelValues(instance),
 		all:           m,
 		instance:      instance,
@@ -109,18 +111,33 @@ func (im *instanceMetrics) read(name string) {
 	im.name(name).received.Inc()
 }
 
-func (im *instanceMetrics) drop(name string, reason dropReason) {
-	im.droppedCount[reason].Add(1)
-	im.name(name).dropped[reason].Inc()
+func (im *instanceMetrics) drop(q *queued, reason dropReason) {
+	if q.origin == fromServer {
+		im.droppedCount[reason].Add(1)
+	}
+	im.name(q.name).dropped[reason].Inc()
 }
 
-func (im *instanceMetrics) publishedEvent(duplicate bool) {
+func (im *instanceMetrics) publishedEvent(q *queued, duplicate bool) {
+	if q.origin != fromServer {
+		im.madeCount.Add(1)
+		im.all.made.WithLabelValues(im.instance, q.name).Inc()
+		return
+	}
 	im.publishedCount.Add(1)
 	im.published.Inc()
 	if duplicate {
 		im.duplicateCount.Add(1)
 		im.duplicates.Inc()
 	}
+}
+
+func (im *instanceMetrics) snapshot(ok bool) {
+	result := "failed"
+	if ok {
+		result = "ok"
+	}
+	im.all.snapshots.WithLabelValues(im.instance, result).Inc()
 }
 
 func (im *instanceMetrics) reject(reason string) {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/fsagent/fsagent/internal/event"
 	"github.com/fsagent/fsagent/internal/stream"
 	"github.com/nats-io/nats.go"
 )
@@ -26,8 +27,9 @@ const (
 // order, with many acknowledgements outstanding. When one of them is a refusal or
 // does not come, or the connection was lost, it publishes everything from the
 // first unacknowledged event on once more, in order and under the same ids; the
-// stream drops what it has. There is no order only between an event that the
-// stream refused and those it took right behind it.
+// stream drops what it has. Until the stream has taken one event of an attempt,
+// that event is the only one under way: a stream that is not there yet, or has no
+// room, does not see the second before it has taken the first.
 type publisher struct {
 	instance   string
 	partitions int
@@ -37,6 +39,7 @@ type publisher struct {
 	win        *window
 	met        *instanceMetrics
 	clock      clock
+	numbers    *numbers
 	log        *slog.Logger
 
 	inbox    string // with a dot at the end; <attempt>.<number> follows
@@ -150,7 +153,7 @@ func (p *publisher) admit() bool {
 	}
 	if len(p.pending) == 0 && time.Since(p.lastGap) >= gapEvery {
 		for _, g := range p.buf.takeGaps() {
-			p.pending = append(p.pending, g.events(p.instance, p.partitions, p.clock.now())...)
+			p.pending = append(p.pending, g.events(p.instance, p.partitions, p.numbers, p.clock.now())...)
 			p.lastGap = time.Now()
 		}
 	}
@@ -180,19 +183,16 @@ func (p *publisher) send(q queued, n, attempt uint64) error {
 	})
 }
 
-// messageID is made of facts: it is the same at every collector and in every
-// attempt.
+// messageID of what FreeSWITCH said is made of facts: it is the same at every
+// collector. In every attempt it is the same for all.
 func (p *publisher) messageID(q *queued) string {
-	b := make([]byte, 0, 160)
+	if q.origin == madeHere || q.origin == madeLate {
+		return p.numbers.messageID(q.sequence)
+	}
+	b := make([]byte, 0, 80)
 	b = append(b, q.core...)
 	b = append(b, ':')
 	b = strconv.AppendUint(b, q.sequence, 10)
-	if q.gap { // one for each partition
-		b = append(b, ":gap:"...)
-		b = append(b, p.instance...)
-		b = append(b, ':')
-		b = strconv.AppendInt(b, int64(q.part), 10)
-	}
 	return string(b)
 }
 
@@ -218,7 +218,7 @@ func (p *publisher) fail(n, attempt uint64, err error) {
 		if q, ok := p.win.ack(n); ok {
 			p.met.reject("too_large")
 			p.buf.releaseOf(q)
-			p.log.Warn("event is larger than the NATS server takes and was left out", "event", q.name, "bytes", len(q.data))
+			p.log.Warn("event is larger than the NATS server takes and was left out; raise its max_payload, or partitions if it is "+event.Sync, "event", q.name, "bytes", len(q.data))
 		}
 		return
 	}

@@ -19,6 +19,7 @@ type window struct {
 	// attempt says nothing about this one.
 	attempt uint64
 	failed  error // the first refusal of this attempt
+	proved  bool  // the stream has taken an entry in this attempt
 }
 
 type flight struct {
@@ -50,11 +51,15 @@ func (w *window) add(q queued) {
 }
 
 // next gives the entry to send now, with its number and the attempt, and notes
-// the time; ok is false when all have been sent.
+// the time; ok is false when all have been sent, or when the first of an attempt
+// has no answer yet.
 func (w *window) next(nowNS int64) (q queued, n, attempt uint64, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cursor = max(w.cursor, w.head)
+	if !w.proved && w.cursor > w.head {
+		return queued{}, 0, 0, false
+	}
 	for ; w.cursor < w.tail; w.cursor++ {
 		if f := w.at(w.cursor); !f.acked {
 			f.sentNS = nowNS
@@ -64,6 +69,13 @@ func (w *window) next(nowNS int64) (q queued, n, attempt uint64, ok bool) {
 		}
 	}
 	return queued{}, 0, 0, false
+}
+
+// prove notes that the stream takes entries in this attempt.
+func (w *window) prove(attempt uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.proved = w.proved || attempt == w.attempt
 }
 
 // ack ends entry n and returns it; ok is false if it has ended before.
@@ -101,7 +113,7 @@ func (w *window) goBack() {
 	defer w.mu.Unlock()
 	w.cursor = w.head
 	w.attempt++
-	w.failed = nil
+	w.failed, w.proved = nil, false
 }
 
 // state returns when the oldest entry was sent (0 when it was not, or there is

@@ -89,7 +89,7 @@ func pipe(t *testing.T, name string) (points []otlptest.Point, samples [][]byte)
 		for _, n := range cal.Rejected {
 			rejected += n
 		}
-		return col.Published == sent() && cal.Stepped+rejected == col.Published && exp.Samples == cal.Reports+cal.LegEnds && exp.Held == 0
+		return col.Published == sent() && cal.Stepped+rejected == col.Published+col.Made && exp.Samples == cal.Reports+cal.LegEnds && exp.Held == 0
 	})
 	samples = read(t, p.NATS, cfg.Storage.Partitions)
 	stop()

@@ -40,8 +40,8 @@ type Config struct {
 // listener_run).
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 4}
 
-// Conn is a connection to one FreeSWITCH. One goroutine uses it; Close may be
-// called by any.
+// Conn is a connection to one FreeSWITCH. One goroutine uses it; Close and Probe
+// may be called by any.
 type Conn struct {
 	cfg    Config
 	net    net.Conn
@@ -180,6 +180,16 @@ func (c *Conn) Next() (Frame, error) {
 	return f, err
 }
 
+// Probe asks for an answer by repeating the subscription. The reply, which Next
+// gives out as a frame of type CommandReply, comes behind all events that the
+// server had for this connection then. Any goroutine may call it.
+func (c *Conn) Probe() error {
+	if err := c.net.SetWriteDeadline(time.Now().Add(c.cfg.ReplyTimeout)); err != nil {
+		return err
+	}
+	return timeout("probe", c.send(c.subscription()))
+}
+
 // Close ends the connection. A Next that waits returns an error.
 func (c *Conn) Close() error { return c.net.Close() }
 
@@ -227,8 +237,11 @@ func refusal(what string, reply []byte) error {
 	return nil
 }
 
-// timeout names the step that failed, and ErrTimeout if it took too long.
+// timeout names the step that failed, if it did, and ErrTimeout if it took too long.
 func timeout(step string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var t interface{ Timeout() bool }
 	if errors.As(err, &t) && t.Timeout() {
 		return fmt.Errorf("%s: %w: %w", step, ErrTimeout, err)

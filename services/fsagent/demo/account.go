@@ -46,7 +46,7 @@ func (a account) missing() []string {
 	}
 	compare("events sent and read", a.sent, a.collector.EventsRead)
 	compare("events read and published", a.collector.EventsRead, a.collector.Published+sum(a.collector.Dropped)+sum(a.collector.Rejected))
-	compare("events published and stepped", a.collector.Published-a.collector.Duplicates, a.calculator.Stepped+sum(a.calculator.Rejected))
+	compare("events published and stepped", a.collector.Published-a.collector.Duplicates+a.collector.Made, a.calculator.Stepped+sum(a.calculator.Rejected))
 	compare("samples made and exported", a.samples(), a.exporter.Samples)
 	if a.exporter.PointsRejected > 0 || a.exporter.Parked > 0 {
 		out = append(out, fmt.Sprintf("points rejected: %d, samples parked: %d", a.exporter.PointsRejected, a.exporter.Parked))
