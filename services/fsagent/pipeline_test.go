@@ -61,6 +61,7 @@ func (b switchboard) config(t *testing.T) fsagent.Config {
 	cfg.DataDir = t.TempDir()
 	cfg.HTTP.Port = 0
 	cfg.Collector.Instances = collector.Instances{{Name: instance, Host: "127.0.0.1", Port: b.server.Addr().Port, Password: esltest.DefaultPassword}}
+	cfg.Collector.ESL.SnapshotDelay = time.Millisecond // amid the events
 	cfg.OpenTelemetry.Endpoint = b.receiver.Addr()
 	cfg.OpenTelemetry.Insecure = new(true)
 	cfg.OpenTelemetry.MaxFuture = ever
