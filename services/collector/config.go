@@ -136,6 +136,14 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// MemoryLimit is a soft limit for the Go runtime of a process that does nothing
+// else, in bytes: what the buffers may hold and an eighth, and what it takes to
+// run. Without it the garbage of one full buffer may grow as large as the buffer.
+func (c Config) MemoryLimit() int64 {
+	n := int64(len(c.Instances))
+	return n*(c.Events.BufferBytes+c.Events.BufferBytes/8+int64(c.Publish.WindowBytes)/4+512<<10) + 8<<20
+}
+
 func (c Config) filter() esl.FilterConfig {
 	return esl.FilterConfig{Variables: c.Events.Variables, WithoutStatistics: !c.Events.QoS}
 }

@@ -4,6 +4,7 @@ package main
 import (
 	"errors"
 	"os"
+	"runtime/debug"
 
 	"github.com/fsagent/fsagent/internal/config"
 	"github.com/fsagent/fsagent/internal/service"
@@ -25,6 +26,9 @@ func main() {
 		Load:     func(path string, environ []string) error { return config.Load(&s, path, environ) },
 		Settings: func() service.Settings { return s.Settings },
 		New: func(p service.Process) (service.Runner, error) {
+			if os.Getenv("GOMEMLIMIT") == "" {
+				debug.SetMemoryLimit(s.Collector.MemoryLimit())
+			}
 			return collector.New(s.Collector, p.NATS, s.Storage.Partitions, p.Log, p.Metrics)
 		},
 	}.Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))

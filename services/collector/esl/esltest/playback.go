@@ -28,6 +28,8 @@ type Playback struct {
 	// Speed is the factor to the pace of the recording: 1 is its own, AsFast is
 	// without any waiting.
 	Speed float64
+	// Rate plays so many events a second, evenly, instead of at the recorded pace.
+	Rate float64
 	// Clients is how many subscribed clients to wait for before it begins.
 	Clients int
 
@@ -82,7 +84,11 @@ func (s *Server) Play(ctx context.Context, p Playback) (int, error) {
 		return 0, err
 	}
 	defer s.flush()
-	run := player{srv: s, p: p, tape: t, pace: newPace(p.Speed)}
+	speed := p.Speed
+	if p.Rate > 0 {
+		speed = 1
+	}
+	run := player{srv: s, p: p, tape: t, pace: newPace(speed)}
 	run.oneLife = p.OneLife || p.Copies > 1 || p.Rounds > 1 || p.Rounds < 0
 	for round := 0; p.Rounds < 0 || round < max(p.Rounds, 1); round++ {
 		if err := run.round(ctx, round); err != nil {
@@ -152,7 +158,7 @@ func (r *player) round(ctx context.Context, round int) error {
 	for len(heads) > 0 && heads[0].pos < len(r.tape.entries) {
 		h := &heads[0]
 		e := &r.tape.entries[h.pos]
-		if err := r.pace.wait(ctx, r.srv, e.offset+h.delay); err != nil {
+		if err := r.wait(ctx, e.offset+h.delay); err != nil {
 			return err
 		}
 		r.emit(e, uint64(round*copies+h.copy), h.delay)
@@ -164,6 +170,19 @@ func (r *player) round(ctx context.Context, round int) error {
 		}
 	}
 	return nil
+}
+
+// wait returns when the next event is due. At a rate, events come in the lots that
+// a millisecond makes.
+func (r *player) wait(ctx context.Context, offset time.Duration) error {
+	if r.p.Rate <= 0 {
+		return r.pace.wait(ctx, r.srv, offset)
+	}
+	due := time.Duration(float64(r.played) / r.p.Rate * float64(time.Second))
+	if r.played > 0 && time.Until(r.pace.began.Add(due)) < time.Millisecond && ctx.Err() == nil {
+		return nil
+	}
+	return r.pace.wait(ctx, r.srv, due)
 }
 
 func (r *player) emit(e *entry, copy uint64, delay time.Duration) {
