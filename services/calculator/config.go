@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/fsagent/fsagent/internal/emodel"
 	"github.com/fsagent/fsagent/internal/leg"
 )
 
@@ -24,6 +25,25 @@ type Config struct {
 	// Correlation is what correlation_id holds: "sip" (the leg's SIP Call-ID) or
 	// "call" (the uuid of the leg that originated the call).
 	Correlation string `yaml:"correlation" env:"FSAGENT_CORRELATION"`
+	// MOS is what the E-model assumes where reports do not tell.
+	MOS MOSConfig `yaml:"mos"`
+}
+
+// MOSConfig is what the E-model assumes of the receivers: inbound media are
+// received by FreeSWITCH or by whoever it passes them on to, outbound media by
+// the peer of the leg.
+type MOSConfig struct {
+	// ConcealedInbound lists the G.711 codecs (PCMU, PCMA) whose lost packets are
+	// concealed where FreeSWITCH's inbound media are played. "none": neither.
+	ConcealedInbound []string `yaml:"concealed_inbound" env:"FSAGENT_MOS_CONCEALED_INBOUND"`
+	// ConcealedOutbound lists those whose lost packets the peers conceal.
+	ConcealedOutbound []string `yaml:"concealed_outbound" env:"FSAGENT_MOS_CONCEALED_OUTBOUND"`
+	// JitterBuffer is the depth of the receivers' jitter buffers. It counts for
+	// conversational quality only.
+	JitterBuffer time.Duration `yaml:"jitter_buffer" env:"FSAGENT_MOS_JITTER_BUFFER"`
+	// Provisional allows codec constants that are not verified (G722, GSM). Their
+	// samples say so.
+	Provisional bool `yaml:"provisional" env:"FSAGENT_MOS_PROVISIONAL"`
 }
 
 // Limits of one flush and of what may wait for it.
@@ -41,6 +61,10 @@ func DefaultConfig() Config {
 		FlushInterval:      20 * time.Millisecond,
 		CheckpointInterval: time.Second,
 		Correlation:        "sip",
+		MOS: MOSConfig{
+			ConcealedInbound: []string{"PCMA", "PCMU"}, ConcealedOutbound: []string{"PCMA", "PCMU"},
+			JitterBuffer: 40 * time.Millisecond,
+		},
 	}
 }
 
@@ -68,11 +92,35 @@ func (c Config) Validate() error {
 	if c.Correlation != "sip" && c.Correlation != "call" {
 		errs = append(errs, fmt.Errorf("calculator.correlation: %q is not sip or call", c.Correlation))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.MOS.validate()...)...)
+}
+
+func (c MOSConfig) validate() (errs []error) {
+	for _, list := range []struct {
+		key    string
+		codecs []string
+	}{{"concealed_inbound", c.ConcealedInbound}, {"concealed_outbound", c.ConcealedOutbound}} {
+		for _, codec := range list.codecs {
+			if codec != "PCMU" && codec != "PCMA" && (codec != "none" || len(list.codecs) > 1) {
+				errs = append(errs, fmt.Errorf("calculator.mos.%s: %q is not PCMU or PCMA, nor none alone", list.key, codec))
+			}
+		}
+	}
+	if c.JitterBuffer < 0 || c.JitterBuffer > 500*time.Millisecond {
+		errs = append(errs, fmt.Errorf("calculator.mos.jitter_buffer: %v is not between 0 and 500ms", c.JitterBuffer))
+	}
+	return errs
+}
+
+func (c MOSConfig) assumptions(concealed []string) emodel.Assumptions {
+	return emodel.Assumptions{
+		Concealed: concealed, Provisional: c.Provisional, JitterBufferMS: int(c.JitterBuffer.Milliseconds()),
+	}
 }
 
 func (c Config) params() leg.Params {
 	p := leg.DefaultParams()
 	p.CorrelationByCall = c.Correlation == "call"
+	p.Inbound, p.Outbound = c.MOS.assumptions(c.MOS.ConcealedInbound), c.MOS.assumptions(c.MOS.ConcealedOutbound)
 	return p
 }

@@ -12,6 +12,7 @@ import (
 	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -36,11 +37,13 @@ type ownership struct {
 	log       *slog.Logger
 	m         *metrics
 	partition int
-	epoch     uint64                 // of this ownership
-	anew      bool                   // the events stream is another than the previous owner's
-	record    *fsagentv1.OwnerRecord // as last written; the checkpoint's
-	revision  uint64                 // of the record: the fence of all states; the checkpoint's
-	tail      tail                   // of the samples; publish's
+	epoch     uint64 // of this ownership
+	// replicated: the bucket lives on several servers.
+	replicated bool
+	anew       bool                   // the events stream is another than the previous owner's
+	record     *fsagentv1.OwnerRecord // as last written; the checkpoint's
+	revision   uint64                 // of the record: the fence of all states; the checkpoint's
+	tail       tail                   // of the samples; publish's
 }
 
 // tail is the last message on a partition's sample subject.
@@ -56,6 +59,8 @@ type store struct {
 	kv      jetstream.KeyValue
 	samples jetstream.Stream
 	events  jetstream.Stream
+	// replicated: the bucket lives on several servers.
+	replicated bool
 }
 
 func openStore(ctx context.Context, js jetstream.JetStream) (*store, error) {
@@ -71,7 +76,11 @@ func openStore(ctx context.Context, js jetstream.JetStream) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", stream.Events, err)
 	}
-	return &store{js: js, kv: kv, samples: samples, events: events}, nil
+	bucket, err := kv.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", stream.State, err)
+	}
+	return &store{js: js, kv: kv, samples: samples, events: events, replicated: bucket.Config().Replicas > 1}, nil
 }
 
 // owner reads the owner record of a partition. Without one, record is empty and
@@ -95,7 +104,7 @@ func (s *store) owner(ctx context.Context, partition int) (record *fsagentv1.Own
 // stream was made: a record of another stream says nothing of this one, and is
 // begun anew.
 func (s *store) claim(ctx context.Context, partition int, id string, record *fsagentv1.OwnerRecord, revision uint64, created time.Time, m *metrics, log *slog.Logger) (*ownership, error) {
-	o := &ownership{js: s.js, kv: s.kv, samples: s.samples, log: log, m: m, partition: partition,
+	o := &ownership{js: s.js, kv: s.kv, samples: s.samples, log: log, m: m, partition: partition, replicated: s.replicated,
 		epoch: record.GetEpoch() + 1, record: record, revision: revision}
 	next := proto.CloneOf(record)
 	next.SetOwner(id)
@@ -295,54 +304,98 @@ func (o *ownership) writeRecord(ctx context.Context, next *fsagentv1.OwnerRecord
 	}
 }
 
-// writeStates writes the states (or sends the deletions) of a checkpoint, all at
-// once in flight, and repeats those that were not acknowledged.
+// writeStates writes the states (or sends the deletions) of a checkpoint, each
+// on condition that the owner record is as we know it, and repeats those that
+// were not acknowledged.
 func (o *ownership) writeStates(ctx context.Context, states []state, deletions bool) error {
-	fence := jetstream.WithExpectLastSequenceForSubject(o.revision, stream.StateSubject(stream.OwnerKey(o.partition)))
-	type write struct {
-		msg *nats.Msg
-		ack jetstream.PubAckFuture
-	}
-	var pending []write
+	var pending []*nats.Msg
 	for _, s := range states {
 		if deletions == (s.value == nil) {
-			pending = append(pending, write{msg: s.message()})
+			pending = append(pending, s.message())
 		}
+	}
+	send, most := o.sendSingly, len(pending)
+	if o.replicated {
+		send, most = o.sendBatch, maxBatch
 	}
 	retry := newBackoff()
 	for len(pending) > 0 {
-		var failed []write
-		var why error
-		for i := range pending {
-			ack, err := o.js.PublishMsgAsync(pending[i].msg, fence)
-			if err != nil {
-				failed, why = append(failed, write{msg: pending[i].msg}), err
-				continue
-			}
-			pending[i].ack = ack
+		chunk := pending[:min(most, len(pending))]
+		failed, err := send(ctx, chunk)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case refused(err):
+			return errLost
 		}
-		for _, w := range pending {
-			if w.ack == nil {
-				continue
-			}
-			select {
-			case <-w.ack.Ok():
-				o.m.operations.WithLabelValues("leg").Inc()
-			case err := <-w.ack.Err():
-				if refused(err) {
-					return errLost
-				}
-				failed, why = append(failed, write{msg: w.msg}), err
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		if pending = failed; len(pending) > 0 && !retry.wait(ctx, o.log, "write states", why) {
+		o.m.operations.WithLabelValues("leg").Add(float64(len(chunk) - len(failed)))
+		pending = append(failed, pending[len(chunk):]...)
+		if err != nil && !retry.wait(ctx, o.log, "write states", err) {
 			return context.Cause(ctx)
 		}
 	}
 	return nil
 }
+
+// sendSingly has all messages in flight at once. It returns those that were not
+// acknowledged and why, or a refusal.
+func (o *ownership) sendSingly(ctx context.Context, msgs []*nats.Msg) (failed []*nats.Msg, why error) {
+	fence := jetstream.WithExpectLastSequenceForSubject(o.revision, stream.StateSubject(stream.OwnerKey(o.partition)))
+	acks := make([]jetstream.PubAckFuture, len(msgs))
+	for i, msg := range msgs {
+		ack, err := o.js.PublishMsgAsync(msg, fence)
+		if err != nil {
+			failed, why = append(failed, msg), err
+			continue
+		}
+		acks[i] = ack
+	}
+	for i, ack := range acks {
+		if ack == nil {
+			continue
+		}
+		select {
+		case <-ack.Ok():
+		case err := <-ack.Err():
+			if refused(err) {
+				return nil, err
+			}
+			failed, why = append(failed, msgs[i]), err
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return failed, why
+}
+
+// maxBatch is how many messages of one atomic batch are sent; the server takes
+// 1,000 (NATS ADR-50).
+const maxBatch = 900
+
+// sendBatch sends the messages as one atomic batch, which is taken or refused as
+// a whole. In a replicated stream single fenced writes that are in flight while
+// the leader changes could be accepted out of turn.
+func (o *ownership) sendBatch(ctx context.Context, msgs []*nats.Msg) (failed []*nats.Msg, why error) {
+	fence := jetstreamext.WithBatchExpectLastSequenceForSubject(o.revision, stream.StateSubject(stream.OwnerKey(o.partition)))
+	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
+	defer cancel()
+	batch, err := jetstreamext.NewBatchPublisher(o.js, jetstreamext.BatchFlowControl{AckFirst: true, AckEvery: 200, AckTimeout: batchTimeout})
+	if err != nil {
+		return msgs, err
+	}
+	last := len(msgs) - 1
+	for _, msg := range msgs[:last] {
+		if err := batch.AddMsg(msg, fence); err != nil {
+			return msgs, errors.Join(err, batch.Discard())
+		}
+	}
+	if _, err := batch.CommitMsg(ctx, msgs[last], fence); err != nil {
+		return msgs, err
+	}
+	return nil, nil
+}
+
+const batchTimeout = 5 * time.Second
 
 func (s state) message() *nats.Msg {
 	msg := &nats.Msg{Subject: stream.StateSubject(s.key), Data: s.value}

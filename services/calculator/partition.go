@@ -125,11 +125,17 @@ func (p *partition) load(ctx context.Context, s *store, first uint64) error {
 	if err != nil {
 		return fmt.Errorf("load legs of partition %d: %w", p.own.partition, err)
 	}
-	defer watch.Stop() //nolint:errcheck // it is only read
+	defer func() { _ = watch.Stop() }() // it may have ended
+	// A watch whose consumer went away with a server says nothing more.
+	silence := time.NewTimer(loadTimeout)
+	defer silence.Stop()
 	for {
+		silence.Reset(loadTimeout)
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-silence.C:
+			return fmt.Errorf("load legs of partition %d: nothing came for %v", p.own.partition, loadTimeout)
 		case entry, ok := <-watch.Updates():
 			if !ok {
 				return fmt.Errorf("load legs of partition %d: the watch ended", p.own.partition)
@@ -149,6 +155,9 @@ func (p *partition) load(ctx context.Context, s *store, first uint64) error {
 		}
 	}
 }
+
+// loadTimeout is how long the bucket may be silent while legs are loaded.
+const loadTimeout = 5 * time.Second
 
 // work consumes until ctx ends, then finishes: flush, checkpoint, release.
 func (p *partition) work(ctx context.Context, s *store) error {

@@ -27,6 +27,8 @@ type Config struct {
 	Duration time.Duration
 	// Instances of FreeSWITCH, and how many times each plays its calls at once.
 	Instances, Copies int
+	// Servers of NATS: 1, or 3 as a cluster with every stream on all of them.
+	Servers int
 	// Replicas of each service.
 	Collectors, Calculators, Exporters int
 	// Lease of the calculators.
@@ -37,7 +39,7 @@ type Config struct {
 
 // DefaultConfig is a campaign of two minutes.
 func DefaultConfig() Config {
-	return Config{Seed: 1, Duration: 2 * time.Minute, Instances: 2, Copies: 8, Collectors: 2, Calculators: 3, Exporters: 2, Lease: time.Second}
+	return Config{Seed: 1, Duration: 2 * time.Minute, Instances: 2, Copies: 8, Servers: 1, Collectors: 2, Calculators: 3, Exporters: 2, Lease: time.Second}
 }
 
 // ErrDifference is returned when samples or points are missing, too many or
@@ -47,10 +49,6 @@ var ErrDifference = errors.New("the campaign failed")
 // calls is the recording that is played.
 const calls = "05-load-80-calls"
 
-// start is the time of the first event, whatever the clock says: expected and
-// real events must have the same times.
-var start = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
-
 // campaign is one run.
 type campaign struct {
 	cfg     Config
@@ -59,9 +57,10 @@ type campaign struct {
 	rng     *rand.Rand
 	sink    *otlptest.Receiver
 	servers []*esltest.Server
-	nats    *process
-	proxies []*proxy // one for each service process
+	ports   []int    // of the NATS servers
+	proxies []*proxy // one for each service process, unless NATS is a cluster
 	groups  map[string][]*process
+	start   time.Time      // of the first event: expected and real events have the same times
 	next    []fault        // of this round
 	counts  map[string]int // faults done
 }
@@ -69,7 +68,7 @@ type campaign struct {
 // Run runs a campaign. It returns an error wrapping ErrDifference with the first
 // difference if what came out is not what the events make.
 func Run(ctx context.Context, cfg Config, out io.Writer) (err error) {
-	c := &campaign{cfg: cfg, out: out, rng: rand.New(rand.NewPCG(cfg.Seed, 0)), groups: map[string][]*process{}, counts: map[string]int{}}
+	c := &campaign{cfg: cfg, out: out, rng: rand.New(rand.NewPCG(cfg.Seed, 0)), groups: map[string][]*process{}, counts: map[string]int{}, start: time.Now().Truncate(time.Second)}
 	if c.dir, err = os.MkdirTemp("", "fsagent-chaos-"); err != nil {
 		return fmt.Errorf("chaos: %w", err)
 	}
@@ -136,7 +135,7 @@ func (c *campaign) playback(instance int) (esltest.Playback, error) {
 	length := r.Frames[len(r.Frames)-1].At.Sub(r.Frames[0].At)
 	return esltest.Playback{
 		Recordings: []*recording.Recording{r}, Copies: c.cfg.Copies, Stagger: 700 * time.Millisecond, OneLife: true,
-		Start: start.Add(time.Duration(instance) * time.Millisecond),
+		Start: c.start.Add(time.Duration(instance) * time.Millisecond),
 		Speed: length.Seconds() / c.cfg.Duration.Seconds(),
 	}, nil
 }
@@ -185,9 +184,6 @@ func (c *campaign) close() {
 		for _, p := range group {
 			p.kill()
 		}
-	}
-	if c.nats != nil {
-		c.nats.kill()
 	}
 	for _, p := range c.proxies {
 		p.close()

@@ -79,6 +79,9 @@ func (c *campaign) killExporter(ctx context.Context) (string, error) {
 	return c.restart(ctx, c.pick("exporter"), 0, 2*time.Second)
 }
 
+// clusterSettling is how long a server needs to be a full member again.
+const clusterSettling = 8 * time.Second
+
 // settling is how long a collector needs to be subscribed again, and to have
 // published what it held while NATS was away: until then the other one is the
 // only witness.
@@ -86,7 +89,7 @@ const settling = 4 * time.Second
 
 func (c *campaign) killCollector(ctx context.Context) (string, error) {
 	p := c.pick("collector")
-	for _, other := range append(c.groups["collector"], c.nats) {
+	for _, other := range slices.Concat(c.groups["collector"], c.groups["nats"]) {
 		if wait := settling - time.Since(other.since); wait > 0 {
 			sleep(ctx, wait)
 		}
@@ -123,6 +126,9 @@ func (c *campaign) cutExporter(ctx context.Context) (string, error) { return c.c
 
 func (c *campaign) cutOff(ctx context.Context, group string) (string, error) {
 	p := c.pick(group)
+	if p.proxy == nil {
+		return c.restart(ctx, p, 0, c.cfg.Lease)
+	}
 	away := c.between(200*time.Millisecond, 3*c.cfg.Lease)
 	p.proxy.cut()
 	sleep(ctx, away)
@@ -131,9 +137,13 @@ func (c *campaign) cutOff(ctx context.Context, group string) (string, error) {
 }
 
 func (c *campaign) killNATS(ctx context.Context) (string, error) {
-	what, err := c.restart(ctx, c.nats, 0, 2*time.Second)
+	what, err := c.restart(ctx, c.pick("nats"), 0, 2*time.Second)
 	if err != nil {
 		return "", err
+	}
+	if c.cfg.Servers > 1 {
+		// One of three at a time: two are needed.
+		sleep(ctx, clusterSettling)
 	}
 	return what, c.natsUp()
 }

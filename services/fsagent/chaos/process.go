@@ -121,27 +121,64 @@ func (c *campaign) alive() error {
 	return nil
 }
 
-func (c *campaign) startNATS() (err error) {
-	port, err := freePort()
-	if err != nil {
-		return err
+// startNATS starts one server, or a cluster of several.
+func (c *campaign) startNATS() error {
+	var routes []string
+	for range c.cfg.Servers {
+		client, err := freePort()
+		if err != nil {
+			return err
+		}
+		route, err := freePort()
+		if err != nil {
+			return err
+		}
+		c.ports = append(c.ports, client)
+		routes = append(routes, "nats://127.0.0.1:"+strconv.Itoa(route))
 	}
-	args := []string{"--addr", "127.0.0.1", "--port", strconv.Itoa(port), "--jetstream", "--store_dir", filepath.Join(c.dir, "nats")}
-	if c.nats, err = c.process("nats-server", "nats-server", args, nil); err != nil {
-		return err
+	for i, port := range c.ports {
+		name := "nats-server-" + strconv.Itoa(i+1)
+		args := []string{"--addr", "127.0.0.1", "--port", strconv.Itoa(port), "--name", name, "--jetstream", "--store_dir", filepath.Join(c.dir, name)}
+		if c.cfg.Servers > 1 {
+			args = append(args, "--cluster_name", "chaos", "--cluster", routes[i], "--routes", strings.Join(routes, ","))
+		}
+		p, err := c.process(name, "nats-server", args, nil)
+		if err != nil {
+			return err
+		}
+		c.groups["nats"] = append(c.groups["nats"], p)
 	}
 	return c.natsUp()
 }
 
-func (c *campaign) natsAddr() string { return net.JoinHostPort("127.0.0.1", c.nats.args[3]) }
+// natsAddrs are the host:port of all servers.
+func (c *campaign) natsAddrs() []string {
+	var out []string
+	for _, port := range c.ports {
+		out = append(out, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	}
+	return out
+}
 
+func (c *campaign) natsURL() string { return "nats://" + strings.Join(c.natsAddrs(), ",nats://") }
+
+// natsUp waits until every server takes connections.
 func (c *campaign) natsUp() error {
+	for _, addr := range c.natsAddrs() {
+		if err := answers(addr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func answers(addr string) error {
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", c.natsAddr()); err == nil {
+		if conn, err := net.Dial("tcp", addr); err == nil {
 			return conn.Close()
 		}
 	}
-	return fmt.Errorf("%w: nats-server does not come up", ErrDifference)
+	return fmt.Errorf("%w: nats-server at %s does not come up", ErrDifference, addr)
 }
 
 func freePort() (int, error) {
@@ -154,17 +191,25 @@ func freePort() (int, error) {
 }
 
 func (c *campaign) startService(name string, number int) error {
-	wire, err := newProxy(c.natsAddr())
-	if err != nil {
-		return err
+	// The way to a single server leads over a proxy that can be cut. In a
+	// cluster clients find the other servers, so there is none.
+	url := c.natsURL()
+	var wire *proxy
+	if c.cfg.Servers == 1 {
+		var err error
+		if wire, err = newProxy(c.natsAddrs()[0]); err != nil {
+			return err
+		}
+		c.proxies = append(c.proxies, wire)
+		url = "nats://" + wire.addr()
 	}
-	c.proxies = append(c.proxies, wire)
 	instances, err := c.instances()
 	if err != nil {
 		return err
 	}
 	p, err := c.process(name+"-"+strconv.Itoa(number+1), name, nil, []string{
-		"FSAGENT_NATS_URL=nats://" + wire.addr(),
+		"FSAGENT_NATS_URL=" + url,
+		"FSAGENT_NATS_REPLICAS=" + strconv.Itoa(c.cfg.Servers),
 		"FSAGENT_HTTP_PORT=0",
 		"FSAGENT_FREESWITCH_INSTANCES=" + instances,
 		"FSAGENT_CALCULATOR_LEASE=" + c.cfg.Lease.String(),

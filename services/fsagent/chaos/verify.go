@@ -126,7 +126,7 @@ const quiet = 30 * time.Second
 
 // verify waits for everything and compares.
 func (c *campaign) verify(ctx context.Context, want *expectation) error {
-	nc, err := nats.Connect("nats://" + c.natsAddr())
+	nc, err := nats.Connect(c.natsURL())
 	if err != nil {
 		return fmt.Errorf("chaos: %w", err)
 	}

@@ -21,6 +21,7 @@ func main() {
 	flag.DurationVar(&cfg.Duration, "duration", cfg.Duration, "how long calls and faults go on")
 	flag.IntVar(&cfg.Copies, "copies", cfg.Copies, "play the 80 calls this `number` of times at once, on each instance")
 	flag.IntVar(&cfg.Instances, "instances", cfg.Instances, "`number` of FreeSWITCH servers")
+	flag.IntVar(&cfg.Servers, "servers", cfg.Servers, "`number` of NATS servers, 1 or 3")
 	flag.IntVar(&cfg.Calculators, "calculators", cfg.Calculators, "`number` of calculators")
 	flag.IntVar(&cfg.Exporters, "exporters", cfg.Exporters, "`number` of exporters")
 	flag.DurationVar(&cfg.Lease, "lease", cfg.Lease, "lease of the calculators")
