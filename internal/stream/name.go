@@ -24,13 +24,15 @@ import (
 	"strings"
 )
 
-// Streams, the state bucket, and the exporters' shared consumer.
+// Streams, the state bucket, and the exporters' shared consumers.
 const (
 	Events         = "FSAGENT_EVENTS"
 	Samples        = "FSAGENT_SAMPLES"
 	DeadLetter     = "FSAGENT_DEADLETTER"
 	State          = "FSAGENT_STATE"
 	ExportConsumer = "fsagent-exporter"
+	// ExportAheadConsumer is there while the exporters catch up.
+	ExportAheadConsumer = "fsagent-exporter-ahead"
 
 	// DeadLetterSubject is where an exporter parks what no endpoint takes.
 	DeadLetterSubject = "fsagent.deadletter"

@@ -26,6 +26,10 @@ const scopeName = "github.com/fsagent/fsagent/services/exporter"
 
 const defaultEndpoint = "localhost:4317"
 
+// takeTurns is gRPC's name for using all addresses of a name, and none that does
+// not answer.
+const takeTurns = `{"loadBalancingConfig":[{"round_robin":{}}]}`
+
 // client sends requests over one connection, one at a time. The library gives it
 // what the standard variables ask for: endpoint, TLS, headers, timeout,
 // compression. The requests are ours.
@@ -33,8 +37,8 @@ type client struct {
 	otlp *otlpmetricgrpc.Exporter
 }
 
-func newClient(cfg Config) (*client, error) {
-	opts, err := options(cfg)
+func newClient(cfg Config, more ...grpc.DialOption) (*client, error) {
+	opts, err := options(cfg, more...)
 	if err != nil {
 		return nil, err
 	}
@@ -48,15 +52,20 @@ func newClient(cfg Config) (*client, error) {
 // options of the library. Its retry is off, because it gives up where the
 // stream can wait; its size check is off, because requests are cut here; gRPC's
 // pause between connection attempts is cut from 120 s to 2 s.
-func options(cfg Config) ([]otlpmetricgrpc.Option, error) {
-	dial := []grpc.DialOption{
+func options(cfg Config, more ...grpc.DialOption) ([]otlpmetricgrpc.Option, error) {
+	headers, err := cfg.Headers.withFile(cfg.HeadersFile)
+	if err != nil {
+		return nil, err
+	}
+	dial := append([]grpc.DialOption{
 		grpc.WithChainUnaryInterceptor(intercept),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			MinConnectTimeout: 2 * time.Second,
 			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 5 * time.Second}),
-	}
+		grpc.WithDefaultServiceConfig(takeTurns),
+	}, more...)
 	if cfg.Compression == "none" { // also against the standard variable
 		dial = append(dial, grpc.WithDefaultCallOptions(grpc.UseCompressor(encoding.Identity)))
 	}
@@ -83,8 +92,8 @@ func options(cfg Config) ([]otlpmetricgrpc.Option, error) {
 	if creds != nil {
 		opts = append(opts, otlpmetricgrpc.WithTLSCredentials(creds))
 	}
-	if len(cfg.Headers) > 0 {
-		opts = append(opts, otlpmetricgrpc.WithHeaders(cfg.Headers))
+	if len(headers) > 0 {
+		opts = append(opts, otlpmetricgrpc.WithHeaders(headers))
 	}
 	if cfg.Timeout > 0 {
 		opts = append(opts, otlpmetricgrpc.WithTimeout(cfg.Timeout))

@@ -1,11 +1,6 @@
 package exporter
 
-import (
-	"errors"
-	"fmt"
-	"time"
-	"unicode/utf8"
-)
+import "time"
 
 // PacketsLost says how freeswitch.rtcp.packets_lost is sent.
 type PacketsLost string
@@ -23,7 +18,8 @@ const (
 // What is unset here is left to the standard variables OTEL_EXPORTER_OTLP_*,
 // which the OTLP library reads from the environment of the process.
 type Config struct {
-	// Endpoint of OTLP over gRPC, host:port. If neither this nor a standard
+	// Endpoint of OTLP over gRPC, host:port. A name that has several addresses is
+	// several endpoints, which take turns. If neither this nor a standard
 	// variable is set, it is localhost:4317 without TLS.
 	Endpoint string `yaml:"endpoint" env:"FSAGENT_OTEL_ENDPOINT"`
 	// Insecure true is without TLS. Unset, with an endpoint, is with TLS unless
@@ -31,6 +27,9 @@ type Config struct {
 	Insecure *bool `yaml:"insecure" env:"FSAGENT_OTEL_INSECURE"`
 	// Headers of every request; in the environment as key=value,key=value.
 	Headers Headers `yaml:"headers" env:"FSAGENT_OTEL_HEADERS"`
+	// HeadersFile holds further headers, name=value each, one a line or separated
+	// by commas; it is read at start.
+	HeadersFile string `yaml:"headers_file" env:"FSAGENT_OTEL_HEADERS_FILE"`
 	// Certificate of the authority that signed the endpoint's, PEM file; unset
 	// means the system's.
 	Certificate string `yaml:"certificate" env:"FSAGENT_OTEL_CERTIFICATE"`
@@ -49,6 +48,22 @@ type Config struct {
 	SkipZeroValues bool `yaml:"skip_zero_values" env:"FSAGENT_OTEL_SKIP_ZERO_VALUES"`
 	// PacketsLost "gauge" sends what each interval lost, "cumulative" a sum.
 	PacketsLost PacketsLost `yaml:"packets_lost" env:"FSAGENT_OTEL_PACKETS_LOST"`
+	// Legs "full" sends every sample of a leg, "bad-legs" the samples that are over
+	// a threshold, "off" none.
+	Legs Legs `yaml:"legs" env:"FSAGENT_OTEL_LEGS"`
+	// BadFractionLost is the share of lost packets, 0 to 1, above which a report or
+	// a leg is bad.
+	BadFractionLost float64 `yaml:"bad_fraction_lost" env:"FSAGENT_OTEL_BAD_FRACTION_LOST"`
+	// BadJitter is the jitter above which a report or a leg is bad.
+	BadJitter time.Duration `yaml:"bad_jitter" env:"FSAGENT_OTEL_BAD_JITTER"`
+	// BadMOS is the MOS, 1 to 5, below which a report or a leg is bad.
+	BadMOS float64 `yaml:"bad_mos" env:"FSAGENT_OTEL_BAD_MOS"`
+	// EndOfLegMarkers true ends the series of a leg's reports one millisecond after
+	// the leg, by points without a value.
+	EndOfLegMarkers bool `yaml:"end_of_leg_markers" env:"FSAGENT_OTEL_END_OF_LEG_MARKERS"`
+	// Units "ucum" sends the unit of each metric, "none" does not: for a backend
+	// that makes the unit a part of the name and cannot be told otherwise.
+	Units Units `yaml:"units" env:"FSAGENT_OTEL_UNITS"`
 	// ServiceNamespace as resource attribute service.namespace; unset means none.
 	ServiceNamespace string `yaml:"service_namespace" env:"FSAGENT_OTEL_SERVICE_NAMESPACE"`
 
@@ -69,6 +84,9 @@ type Config struct {
 	MaxAckPending int `yaml:"max_ack_pending" env:"FSAGENT_OTEL_MAX_ACK_PENDING"`
 	// AckWait after the last sign of life of a replica, its messages go to another.
 	AckWait time.Duration `yaml:"ack_wait" env:"FSAGENT_OTEL_ACK_WAIT"`
+	// LiveAfter this delay, as after an outage, new samples no longer wait behind
+	// old ones but go out beside them; 0 means never.
+	LiveAfter time.Duration `yaml:"live_after" env:"FSAGENT_OTEL_LIVE_AFTER"`
 	// MaxFuture that the time of a sample may be ahead of our clock.
 	MaxFuture time.Duration `yaml:"max_future" env:"FSAGENT_OTEL_MAX_FUTURE"`
 	// ParkAfter this time a single sample is parked that is refused by an endpoint
@@ -87,74 +105,23 @@ type Config struct {
 // DefaultConfig sends to a collector on this machine.
 func DefaultConfig() Config {
 	return Config{
-		PacketsLost:   LostGauge,
-		MaxPoints:     3000,
-		MaxBytes:      1 << 20,
-		MaxSpan:       5 * time.Minute,
-		BatchDelay:    200 * time.Millisecond,
-		Lanes:         2,
-		BufferBytes:   16 << 20,
-		MaxAckPending: 2000,
-		AckWait:       30 * time.Second,
-		MaxFuture:     10 * time.Minute,
-		ParkAfter:     time.Minute,
-		StopTimeout:   5 * time.Second,
+		PacketsLost:     LostGauge,
+		Legs:            LegsFull,
+		BadFractionLost: 0.03,
+		BadJitter:       30 * time.Millisecond,
+		BadMOS:          3.6,
+		Units:           UnitsUCUM,
+		MaxPoints:       3000,
+		MaxBytes:        1 << 20,
+		MaxSpan:         5 * time.Minute,
+		BatchDelay:      200 * time.Millisecond,
+		Lanes:           2,
+		BufferBytes:     16 << 20,
+		MaxAckPending:   2000,
+		AckWait:         10 * time.Second,
+		LiveAfter:       time.Minute,
+		MaxFuture:       10 * time.Minute,
+		ParkAfter:       time.Minute,
+		StopTimeout:     5 * time.Second,
 	}
-}
-
-// Validate returns all mistakes, each naming its key.
-func (c Config) Validate() error {
-	var errs []error
-	wrong := func(key, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("opentelemetry.%s: %w", key, fmt.Errorf(format, args...)))
-	}
-	if c.PacketsLost != LostGauge && c.PacketsLost != LostCumulative {
-		wrong("packets_lost", "%q is not gauge or cumulative", c.PacketsLost)
-	}
-	if c.Compression != "" && c.Compression != "none" && c.Compression != "gzip" {
-		wrong("compression", "%q is not gzip or none", c.Compression)
-	}
-	if (c.ClientCertificate == "") != (c.ClientKey == "") {
-		wrong("client_certificate", "belongs together with client_key")
-	}
-	if c.Insecure != nil && *c.Insecure && (c.Certificate != "" || c.ClientCertificate != "") {
-		wrong("insecure", "true and certificates exclude each other")
-	}
-	if !utf8.ValidString(c.ServiceNamespace) {
-		wrong("service_namespace", "is not valid UTF-8")
-	}
-	if err := c.Headers.validate(); err != nil {
-		wrong("headers", "%w", err)
-	}
-	for _, n := range []struct {
-		key              string
-		value, low, high int
-	}{
-		{"max_points", c.MaxPoints, 1, 100_000},
-		{"max_bytes", c.MaxBytes, 1 << 10, 64 << 20},
-		{"lanes", c.Lanes, 1, 64},
-		{"buffer_bytes", c.BufferBytes, 8 << 20, 1 << 34},
-		{"max_ack_pending", c.MaxAckPending, 1, 1 << 20},
-	} {
-		if n.value < n.low || n.value > n.high {
-			wrong(n.key, "%d is not between %d and %d", n.value, n.low, n.high)
-		}
-	}
-	for _, d := range []struct {
-		key              string
-		value, low, high time.Duration
-	}{
-		{"timeout", c.Timeout, 0, time.Hour},
-		{"max_span", c.MaxSpan, time.Second, 24 * time.Hour},
-		{"batch_delay", c.BatchDelay, time.Millisecond, time.Minute},
-		{"ack_wait", c.AckWait, time.Second, time.Hour},
-		{"max_future", c.MaxFuture, time.Second, 365 * 24 * time.Hour},
-		{"park_after", c.ParkAfter, 0, 24 * time.Hour},
-		{"stop_timeout", c.StopTimeout, 0, time.Hour},
-	} {
-		if d.value < d.low || d.value > d.high {
-			wrong(d.key, "%v is not between %v and %v", d.value, d.low, d.high)
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -3,6 +3,7 @@ package exporter
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,35 +57,77 @@ func sampleLetter(sequence uint64, s *fsagentv1.Sample, r reason, detail string)
 	}
 }
 
-// park a letter, however long NATS takes for it: what is neither exported nor
+// parkAtOnce is how many letters are on their way to NATS at once.
+const parkAtOnce = 256
+
+// park letters, however long NATS takes for it: what is neither exported nor
 // parked stays in the stream. It returns false if stop ended first.
-func (l *lane) park(stop, work context.Context, x letter) bool {
-	if l.stopped {
-		return false
+func (l *lane) park(stop, work context.Context, letters ...letter) bool {
+	for some := range slices.Chunk(letters, parkAtOnce) {
+		for len(some) > 0 {
+			if l.stopped {
+				return false
+			}
+			left, err := l.post(work, some)
+			if some = left; err == nil {
+				l.stream.set(up, nil)
+				continue
+			}
+			l.stream.set(waiting, fmt.Errorf("park on %s: %w", stream.DeadLetterSubject, err))
+			if stop.Err() != nil || !l.pause.wait(stop) {
+				l.stopped = true
+			}
+		}
 	}
-	msg := &nats.Msg{Subject: stream.DeadLetterSubject, Data: x.data, Header: nats.Header{
-		stream.HeaderReason:   {printable(string(x.reason) + ": " + x.detail)},
+	return !l.stopped
+}
+
+// post letters together and wait for NATS to have them. It returns those that it
+// may not have, and why; their ids make a repetition harmless.
+func (l *lane) post(work context.Context, letters []letter) (left []letter, err error) {
+	ask, cancel := context.WithTimeout(work, askTimeout)
+	defer cancel()
+	acks := make([]jetstream.PubAckFuture, len(letters))
+	for i, x := range letters {
+		if acks[i], err = l.js.PublishMsgAsync(x.message(), jetstream.WithMsgID(x.messageID())); err != nil {
+			break
+		}
+	}
+	for i, x := range letters {
+		if acks[i] == nil {
+			left = append(left, x)
+			continue
+		}
+		select {
+		case <-acks[i].Ok():
+			l.parked(x)
+		case e := <-acks[i].Err():
+			left, err = append(left, x), e
+		case <-ask.Done():
+			left, err = append(left, x), ask.Err()
+		}
+	}
+	return left, err
+}
+
+func (l *lane) parked(x letter) {
+	l.metrics.park(x.reason)
+	if count, ok := l.muffler.say(string(x.reason), time.Now()); ok {
+		l.log.Warn("parked what cannot be exported", "subject", stream.DeadLetterSubject, "seq", x.sequence, "reason", x.why(), "count", count)
+	}
+}
+
+func (x letter) why() string { return printable(string(x.reason) + ": " + x.detail) }
+
+func (x letter) message() *nats.Msg {
+	return &nats.Msg{Subject: stream.DeadLetterSubject, Data: x.data, Header: nats.Header{
+		stream.HeaderReason:   {x.why()},
 		stream.HeaderSequence: {strconv.FormatUint(x.sequence, 10)},
 	}}
-	id := printable(fmt.Sprintf("%d:%s:%s:%d", x.sequence, x.reason, x.id, x.index))
-	for {
-		ask, cancel := context.WithTimeout(work, askTimeout)
-		_, err := l.js.PublishMsg(ask, msg, jetstream.WithMsgID(id))
-		cancel()
-		if err == nil {
-			l.stream.set(up, nil)
-			l.metrics.park(x.reason)
-			if count, ok := l.muffler.say(string(x.reason), time.Now()); ok {
-				l.log.Warn("parked what cannot be exported", "subject", msg.Subject, "seq", x.sequence, "reason", msg.Header.Get(stream.HeaderReason), "count", count)
-			}
-			return true
-		}
-		l.stream.set(waiting, fmt.Errorf("park on %s: %w", msg.Subject, err))
-		if stop.Err() != nil || !l.pause.wait(stop) {
-			l.stopped = true
-			return false
-		}
-	}
+}
+
+func (x letter) messageID() string {
+	return printable(fmt.Sprintf("%d:%s:%s:%d", x.sequence, x.reason, x.id, x.index))
 }
 
 // printable is fit for a header of NATS: one line, not long.

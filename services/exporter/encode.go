@@ -28,11 +28,13 @@ const (
 	pointDouble             protowire.Number = 4
 	pointInteger            protowire.Number = 6
 	pointAttributes         protowire.Number = 7
+	pointFlags              protowire.Number = 8
 	pairKey                 protowire.Number = 1
 	pairValue               protowire.Number = 2
 	valueString             protowire.Number = 1
 
 	temporalityCumulative = 2
+	flagNoRecordedValue   = 1
 )
 
 // encoder writes requests in their wire form. Making the messages of the OTLP
@@ -42,11 +44,16 @@ const (
 type encoder struct {
 	namespace  string
 	cumulative bool
+	noUnits    bool
 	labels     labels
 	attributes []byte
 	points     [metricCount][]byte
-	metrics    []byte
-	out        []byte
+	// ended holds the metrics of points that end a series. Each is a metric of
+	// its own, behind all others: the Prometheus exporter of the Collector skips
+	// what follows such a point within its metric (measured).
+	ended   []byte
+	metrics []byte
+	out     []byte
 }
 
 // request returns an ExportMetricsServiceRequest with the points of items,
@@ -55,6 +62,7 @@ func (e *encoder) request(instance string, items []item) (data []byte, points in
 	for id := range e.points {
 		e.points[id] = e.points[id][:0]
 	}
+	e.ended = e.ended[:0]
 	for _, it := range items {
 		e.add(it)
 		points += len(it.values)
@@ -65,6 +73,7 @@ func (e *encoder) request(instance string, items []item) (data []byte, points in
 			e.metrics = e.appendMetric(e.metrics, metricID(id), encoded)
 		}
 	}
+	e.metrics = append(e.metrics, e.ended...)
 	resource := e.resource(instance)
 	scope := appendString(nil, scopeFieldName, scopeName)
 	scopeMetrics := sizeField(len(scope)) + len(e.metrics)
@@ -101,6 +110,10 @@ func (e *encoder) add(it item) {
 				e.attributes = appendLabel(e.attributes, pointAttributes, l)
 			}
 		}
+		if v.ended {
+			e.end(v.metric, nanos)
+			continue
+		}
 		const numbers = 2 * (1 + 8)
 		b := appendHead(e.points[v.metric], dataPoints, numbers+len(e.attributes))
 		b = appendFixed(b, pointTime, nanos)
@@ -113,9 +126,22 @@ func (e *encoder) add(it item) {
 	}
 }
 
+// end writes a point without a value.
+func (e *encoder) end(id metricID, nanos uint64) {
+	b := appendHead(nil, dataPoints, 1+8+2+len(e.attributes))
+	b = appendFixed(b, pointTime, nanos)
+	b = append(b, e.attributes...)
+	b = protowire.AppendTag(b, pointFlags, protowire.VarintType)
+	b = protowire.AppendVarint(b, flagNoRecordedValue)
+	e.ended = e.appendMetric(e.ended, id, b)
+}
+
 // appendMetric writes one metric with its points, a gauge or the cumulative sum.
 func (e *encoder) appendMetric(b []byte, id metricID, points []byte) []byte {
 	m := metrics[id]
+	if e.noUnits {
+		m.unit = ""
+	}
 	kind, tail := metricGauge, []byte(nil)
 	if id == rtcpPacketsLost && e.cumulative {
 		kind = metricSum

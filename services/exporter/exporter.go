@@ -33,7 +33,8 @@ type Exporter struct {
 	held    *held
 	stream  *condition
 	otlp    *condition
-	lanes   []*lane
+	lanes   []*lane // the last is that of ahead
+	ahead   *ahead
 }
 
 // New checks cfg and prepares the lanes. It needs neither NATS nor the endpoint
@@ -50,18 +51,20 @@ func New(cfg Config, js jetstream.JetStream, log *slog.Logger, reg prometheus.Re
 		otlp:   newCondition(log, "OTLP endpoint"),
 	}
 	e.stream.set(waiting, errNotStarted)
-	m, err := newInstruments(reg, e.held)
+	e.ahead = &ahead{held: newHeld(log)}
+	m, err := newInstruments(reg, e.lag, e.holding)
 	if err != nil {
 		return nil, err
 	}
 	e.metrics = m
-	for range cfg.Lanes {
+	for range cfg.Lanes + 1 {
 		c, err := newClient(cfg)
 		if err != nil {
 			return nil, errors.Join(err, e.shutdown())
 		}
 		e.lanes = append(e.lanes, newLane(e, c))
 	}
+	e.ahead.lane = e.lanes[cfg.Lanes]
 	return e, nil
 }
 
@@ -85,7 +88,14 @@ func (e *Exporter) Run(ctx context.Context) error {
 	var beats sync.WaitGroup
 	beats.Go(func() { e.heartbeat(beat) })
 
-	err := e.intake(ctx)
+	looking, stopLooking := context.WithCancel(ctx)
+	defer stopLooking()
+	var second sync.WaitGroup
+	second.Go(func() { e.ahead.run(looking) })
+
+	err := newIntake(e).run(ctx)
+	stopLooking()
+	second.Wait()
 	cancelWhenFailed(err, cancel)
 	for _, l := range e.lanes {
 		close(l.in)
@@ -94,6 +104,7 @@ func (e *Exporter) Run(ctx context.Context) error {
 	stopBeat()
 	beats.Wait()
 	e.held.giveBack()
+	e.ahead.held.giveBack()
 	e.flush()
 	e.stream.set(waiting, errStopped)
 	e.log.Info("exporter stopped", "cause", context.Cause(ctx))
@@ -120,7 +131,7 @@ func cancelWhenFailed(err error, cancel context.CancelFunc) {
 func (e *Exporter) laneOf(subject string) *lane {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(subject))
-	return e.lanes[h.Sum32()%uint32(len(e.lanes))]
+	return e.lanes[h.Sum32()%uint32(e.cfg.Lanes)]
 }
 
 // flush hands the last acknowledgements to the server.

@@ -1,10 +1,12 @@
 package exporter
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"strings"
 )
 
@@ -33,6 +35,30 @@ func (h *Headers) UnmarshalText(text []byte) error {
 	}
 	*h = m
 	return nil
+}
+
+// withFile returns h with the headers of a file, which win; "" is no file.
+func (h Headers) withFile(path string) (Headers, error) {
+	if path == "" {
+		return h, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("opentelemetry.headers_file: %w", err)
+	}
+	var all Headers
+	if err := all.UnmarshalText(bytes.ReplaceAll(text, []byte("\n"), []byte(","))); err != nil {
+		return nil, fmt.Errorf("opentelemetry.headers_file: %w", err)
+	}
+	for name, value := range h {
+		if _, ok := all[name]; !ok {
+			all[name] = value
+		}
+	}
+	if err := all.validate(); err != nil {
+		return nil, fmt.Errorf("opentelemetry.headers_file: %w", err)
+	}
+	return all, nil
 }
 
 // String returns the names.

@@ -79,6 +79,13 @@ func (h *held) take(msg jetstream.Msg, meta *jetstream.MsgMetadata) *delivery {
 	return d
 }
 
+// done acknowledges a message that needs no work.
+func (h *held) done(msg jetstream.Msg, meta *jetstream.MsgMetadata) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ack(meta.Sequence.Stream, msg)
+}
+
 func (h *held) settled(d *delivery) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -13,9 +13,8 @@ import (
 // deliver returns the next delivery of the shared consumer.
 func deliver(t *testing.T, js jetstream.JetStream) (jetstream.Msg, *jetstream.MsgMetadata) {
 	t.Helper()
-	cfg := DefaultConfig()
-	cfg.AckWait = time.Second
-	c, err := js.CreateOrUpdateConsumer(t.Context(), stream.Samples, consumerConfig(cfg))
+	settings := stream.ExportSettings{AckWait: time.Second, MaxAckPending: DefaultConfig().MaxAckPending}
+	c, err := js.CreateOrUpdateConsumer(t.Context(), stream.Samples, stream.ExportAll(settings))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ type instruments struct {
 	batches, samples, accepted, rejected, letters, retries, behind atomic.Uint64
 }
 
-func newInstruments(reg prometheus.Registerer, h *held) (*instruments, error) {
+func newInstruments(reg prometheus.Registerer, lag func() time.Duration, held func() int) (*instruments, error) {
 	m := &instruments{parked: map[reason]prometheus.Counter{}}
 	points := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "fsagent_export_points_total", Help: "Metric points by what became of them.",
@@ -55,9 +55,9 @@ func newInstruments(reg prometheus.Registerer, h *held) (*instruments, error) {
 	}
 	gauges := []prometheus.Collector{
 		gauge("fsagent_export_lag_seconds", "Age of the oldest sample held and not exported; 0 if none is held.",
-			func() float64 { return h.lag(time.Now()).Seconds() }),
+			func() float64 { return lag().Seconds() }),
 		gauge("fsagent_export_held_messages", "Messages that this exporter holds.",
-			func() float64 { return float64(h.count()) }),
+			func() float64 { return float64(held()) }),
 		gauge("fsagent_export_pending_messages", "Messages in the stream that no exporter has fetched.",
 			func() float64 { return float64(m.behind.Load()) }),
 	}
@@ -86,6 +86,12 @@ func (m *instruments) request(v verdict, points int) {
 	m.accepted.Add(uint64(points) - rejected)
 	m.points[resultRejected].Add(float64(rejected))
 	m.points[resultAccepted].Add(float64(uint64(points) - rejected))
+}
+
+// reject counts points that were not taken and are not parked either.
+func (m *instruments) reject(points int) {
+	m.rejected.Add(uint64(points))
+	m.points[resultRejected].Add(float64(points))
 }
 
 func (m *instruments) park(r reason) {

@@ -23,58 +23,59 @@ const (
 	askTimeout = 5 * time.Second
 )
 
-// intake moves messages from the stream into the lanes until ctx ends. Only a
-// connection that is closed for good is an error.
-func (e *Exporter) intake(ctx context.Context) error {
+// intake moves messages of one consumer from the stream into the lanes.
+type intake struct {
+	*Exporter
+	name string
+	held *held
+	// condition of the stream as it sees it.
+	condition *condition
+	// bytes of messages that it may hold.
+	bytes  int
+	attach func(context.Context) (jetstream.Consumer, error)
+	// accept gives a message to its lane.
+	accept func(context.Context, jetstream.Msg, *jetstream.MsgMetadata)
+}
+
+// run until ctx ends or the consumer is gone for good, which is an error, as is
+// a connection that was closed for good.
+func (i *intake) run(ctx context.Context) error {
 	pause := newPause(200*time.Millisecond, 5*time.Second)
 	for ctx.Err() == nil {
-		err := e.consume(ctx, pause.reset)
-		if errors.Is(err, nats.ErrConnectionClosed) {
+		err := i.consume(ctx, pause.reset)
+		if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, errCaughtUp) {
 			return fmt.Errorf("read samples: %w", err)
 		}
 		if err != nil && ctx.Err() == nil {
-			e.stream.set(waiting, err)
+			i.condition.set(waiting, err)
 			pause.wait(ctx)
 		}
 	}
 	return nil
 }
 
-// consume attaches to the shared consumer, made if need be, and fetches until
-// something fails.
-func (e *Exporter) consume(ctx context.Context, healthy func()) error {
+// consume attaches to the consumer and fetches until something fails.
+func (i *intake) consume(ctx context.Context, healthy func()) error {
 	ask, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	consumer, err := e.js.CreateOrUpdateConsumer(ask, stream.Samples, consumerConfig(e.cfg))
+	consumer, err := i.attach(ask)
 	if err != nil {
-		return fmt.Errorf("consumer %s: %w", stream.ExportConsumer, err)
+		return fmt.Errorf("consumer %s: %w", i.name, err)
 	}
-	e.stream.set(up, nil)
+	i.condition.set(up, nil)
 	for {
-		room, ok := e.held.room(ctx, e.cfg.BufferBytes)
+		room, ok := i.held.room(ctx, i.bytes)
 		if !ok {
 			return nil
 		}
-		if err := e.fetch(ctx, consumer, room); err != nil {
-			return fmt.Errorf("fetch from %s: %w", stream.ExportConsumer, err)
+		if err := i.fetch(ctx, consumer, room); err != nil {
+			return fmt.Errorf("fetch from %s: %w", i.name, err)
 		}
 		healthy()
 	}
 }
 
-func consumerConfig(cfg Config) jetstream.ConsumerConfig {
-	return jetstream.ConsumerConfig{
-		Durable:       stream.ExportConsumer,
-		Description:   "all exporters together",
-		DeliverPolicy: jetstream.DeliverAllPolicy,
-		AckPolicy:     jetstream.AckExplicitPolicy,
-		AckWait:       cfg.AckWait,
-		MaxDeliver:    -1,
-		MaxAckPending: cfg.MaxAckPending,
-	}
-}
-
-func (e *Exporter) fetch(ctx context.Context, consumer jetstream.Consumer, room int) error {
+func (i *intake) fetch(ctx context.Context, consumer jetstream.Consumer, room int) error {
 	began := time.Now()
 	round, cancel := context.WithTimeout(ctx, fetchWait)
 	defer cancel()
@@ -86,12 +87,16 @@ func (e *Exporter) fetch(ctx context.Context, consumer jetstream.Consumer, room 
 	count := 0
 	for msg := range batch.Messages() {
 		count++
-		if err := e.accept(ctx, msg); err != nil {
-			return err
+		meta, err := msg.Metadata()
+		if err != nil {
+			return fmt.Errorf("message on %s: %w", msg.Subject(), err)
 		}
+		i.accept(ctx, msg, meta)
 	}
 	err = batch.Error()
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	// Completed: the server has sent what was asked for, as a stream with
+	// replicas says when it counts otherwise than the client.
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrBatchCompleted) {
 		err = nil
 	}
 	if err == nil && count == 0 && time.Since(began) < fetchWait/100 {
@@ -101,28 +106,39 @@ func (e *Exporter) fetch(ctx context.Context, consumer jetstream.Consumer, room 
 	return err
 }
 
-// accept gives a message to its lane. Claim messages of calculators have no
+// hold a message and give it to a lane. Claim messages of calculators have no
 // samples in them.
-func (e *Exporter) accept(ctx context.Context, msg jetstream.Msg) error {
-	meta, err := msg.Metadata()
-	if err != nil {
-		return fmt.Errorf("message on %s: %w", msg.Subject(), err)
-	}
-	e.metrics.waiting(meta.NumPending)
-	d := e.held.take(msg, meta)
+func (i *intake) hold(ctx context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata, l *lane) {
+	d := i.held.take(msg, meta)
 	switch {
 	case d == nil:
-		e.metrics.redelivered.Inc()
+		i.metrics.redelivered.Inc()
 	case d.size == 0:
 		d.settle()
 	default:
-		e.metrics.batches.Add(1)
+		i.metrics.batches.Add(1)
 		select {
-		case e.laneOf(msg.Subject()).in <- d:
+		case l.in <- d:
 		case <-ctx.Done(): // it is given back with all that is held
 		}
 	}
-	return nil
+}
+
+// newIntake reads every message, in the order of the stream.
+func newIntake(e *Exporter) *intake {
+	i := &intake{Exporter: e, name: stream.ExportConsumer, held: e.held, condition: e.stream, bytes: e.cfg.BufferBytes}
+	i.attach = func(ctx context.Context) (jetstream.Consumer, error) {
+		return e.js.CreateOrUpdateConsumer(ctx, stream.Samples, stream.ExportAll(e.settings()))
+	}
+	i.accept = func(ctx context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata) {
+		e.metrics.waiting(meta.NumPending)
+		if e.ahead.has(meta) {
+			e.held.done(msg, meta)
+			return
+		}
+		i.hold(ctx, msg, meta, e.laneOf(msg.Subject()))
+	}
+	return i
 }
 
 // heartbeat keeps the messages of this replica from going to another one while
@@ -137,10 +153,15 @@ func (e *Exporter) heartbeat(ctx context.Context) {
 		case <-tick.C:
 		}
 		e.held.alive()
+		e.ahead.held.alive()
 		ask, cancel := context.WithTimeout(ctx, min(askTimeout, e.cfg.AckWait/3))
 		if consumer, err := e.js.Consumer(ask, stream.Samples, stream.ExportConsumer); err == nil {
 			e.metrics.waiting(consumer.CachedInfo().NumPending)
 		}
 		cancel()
 	}
+}
+
+func (e *Exporter) settings() stream.ExportSettings {
+	return stream.ExportSettings{AckWait: e.cfg.AckWait, MaxAckPending: e.cfg.MaxAckPending}
 }

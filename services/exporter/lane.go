@@ -14,6 +14,7 @@ type lane struct {
 	client    *client
 	in        chan *delivery
 	measurer  measurer
+	sieve     sieve
 	assembler assembler
 	encoder   encoder
 	labels    labels
@@ -31,9 +32,10 @@ func newLane(e *Exporter, c *client) *lane {
 		client:   c,
 		// The server hands out no more than this, so the intake does not block.
 		in:        make(chan *delivery, e.cfg.MaxAckPending),
+		sieve:     newSieve(e.cfg),
 		measurer:  measurer{skipZero: e.cfg.SkipZeroValues, cumulative: cumulative},
-		assembler: assembler{limits: limits{points: e.cfg.MaxPoints, bytes: e.cfg.MaxBytes, span: e.cfg.MaxSpan}, open: map[string]*request{}},
-		encoder:   encoder{namespace: e.cfg.ServiceNamespace, cumulative: cumulative},
+		assembler: assembler{limits: newLimits(e.cfg), open: map[string]*request{}},
+		encoder:   encoder{namespace: e.cfg.ServiceNamespace, cumulative: cumulative, noUnits: e.cfg.Units == UnitsNone},
 		muffler:   newMuffler(),
 		pause:     newPause(200*time.Millisecond, 2*time.Second),
 		alarmed:   newPause(time.Second, 10*time.Second),
@@ -65,6 +67,7 @@ func (l *lane) run(stop, work context.Context) {
 }
 
 func (l *lane) sendAll(stop, work context.Context) {
+	l.assembler.limits.renew(time.Now())
 	for _, r := range l.assembler.close() {
 		l.send(stop, work, r)
 	}
@@ -73,11 +76,12 @@ func (l *lane) sendAll(stop, work context.Context) {
 // read a message and send the requests that it fills.
 func (l *lane) read(stop, work context.Context, d *delivery) {
 	samples, bad, err := decode(d.data)
+	var letters []letter
 	if err != nil {
-		l.park(stop, work, letter{sequence: d.sequence, reason: reasonUndecodable, detail: err.Error(), data: d.data})
+		letters = append(letters, letter{sequence: d.sequence, reason: reasonUndecodable, detail: err.Error(), data: d.data})
 	}
 	for i, data := range bad {
-		l.park(stop, work, letter{sequence: d.sequence, index: i, reason: reasonUndecodable, detail: "not a sample", data: data})
+		letters = append(letters, letter{sequence: d.sequence, index: i, reason: reasonUndecodable, detail: "not a sample", data: data})
 	}
 	d.data = nil
 	l.metrics.samples.Add(uint64(len(samples)))
@@ -86,25 +90,44 @@ func (l *lane) read(stop, work context.Context, d *delivery) {
 	for _, s := range samples {
 		from := len(values)
 		values = l.measurer.measure(values, s)
-		l.take(stop, work, d, s, values[from:len(values):len(values)])
+		own := values[from:len(values):len(values)]
+		if reason, detail := l.unfit(s, own); reason != "" {
+			letters = append(letters, sampleLetter(d.sequence, s, reason, detail))
+			continue
+		}
+		l.take(stop, work, d, s, own)
 	}
+	l.park(stop, work, letters...)
 	if !l.stopped {
 		d.settle()
 	}
 }
 
-// take one sample: park it, leave it out, or put it in a request.
+// take one sample: leave it out, or put it in a request, with what ends the
+// series of its leg.
 func (l *lane) take(stop, work context.Context, d *delivery, s *fsagentv1.Sample, values []measurement) {
-	if reason, detail := l.unfit(s, values); reason != "" {
-		l.park(stop, work, sampleLetter(d.sequence, s, reason, detail))
+	if !l.sieve.passes(s) {
 		return
 	}
-	if len(values) == 0 {
+	l.put(stop, work, item{sample: s, values: values, from: d})
+	if !l.cfg.EndOfLegMarkers || !s.HasLegEnd() {
 		return
 	}
-	l.labels.of(s)
-	d.open.Add(1)
-	it := item{sample: s, values: values, from: d, bytes: len(values) * (l.labels.size() + pointSize)}
+	for _, m := range markers(s) {
+		l.put(stop, work, item{sample: m.sample, values: m.values, from: d, marker: true})
+	}
+}
+
+func (l *lane) put(stop, work context.Context, it item) {
+	if len(it.values) == 0 {
+		return
+	}
+	l.labels.of(it.sample)
+	it.bytes = len(it.values) * (l.labels.size() + pointSize)
+	if it.marker {
+		it.bytes += len(it.values) * metricSize
+	}
+	it.from.open.Add(1)
 	if full := l.assembler.add(it); full != nil {
 		l.send(stop, work, full)
 	}

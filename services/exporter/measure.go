@@ -18,6 +18,8 @@ type measurement struct {
 	// integer is the value of an integer metric, double that of any other.
 	integer int64
 	double  float64
+	// ended is a point without a value that ends its series.
+	ended bool
 }
 
 // measurer knows which values of a sample are sent, and as what.

@@ -12,6 +12,8 @@ type item struct {
 	sample *fsagentv1.Sample
 	values []measurement
 	from   *delivery
+	// marker items end series. They are made here, so they are not parked.
+	marker bool
 	// bytes is an upper bound of its size on the wire.
 	bytes int
 }
@@ -19,6 +21,10 @@ type item struct {
 // pointSize is an upper bound for the bytes of a point without its labels: two
 // times and a value of 9 bytes each, its own tag and length.
 const pointSize = 3*9 + 6
+
+// metricSize is an upper bound for the bytes of a metric's name, unit,
+// description, tags and lengths.
+const metricSize = 160
 
 // request is what goes out at once: samples of one FreeSWITCH server.
 type request struct {
@@ -44,6 +50,34 @@ func (r *request) add(it item) {
 type limits struct {
 	points, bytes int
 	span          time.Duration
+	// configured is what bytes was before the endpoint found a request too large,
+	// and will be again after forget.
+	configured int
+	forget     time.Time
+}
+
+const (
+	// leastBytes a request may have, whatever the endpoint says.
+	leastBytes = 4 << 10
+	// remember for this long that the endpoint takes less than is configured.
+	remember = 10 * time.Minute
+)
+
+func newLimits(c Config) limits {
+	return limits{points: c.MaxPoints, bytes: c.MaxBytes, span: c.MaxSpan, configured: c.MaxBytes}
+}
+
+// tooLarge takes note that the endpoint refused a request of size bytes.
+func (l *limits) tooLarge(size int, now time.Time) {
+	l.bytes = max(min(l.bytes, size/2), min(leastBytes, l.configured))
+	l.forget = now.Add(remember)
+}
+
+// renew tries the configured limit again when its time has come.
+func (l *limits) renew(now time.Time) {
+	if l.bytes < l.configured && now.After(l.forget) {
+		l.bytes = l.configured
+	}
 }
 
 // fits is true if r may take it as well. A request takes at least one sample,

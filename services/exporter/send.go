@@ -80,6 +80,9 @@ func (l *lane) export(work context.Context, instance string, items []item) verdi
 	data, points := l.encoder.request(instance, items)
 	v := l.client.export(work, data)
 	l.metrics.request(v, points)
+	if v.action == halve {
+		l.assembler.limits.tooLarge(len(data), time.Now())
+	}
 	if v.action != accept {
 		return v
 	}
@@ -123,6 +126,11 @@ func settle(items []item) {
 }
 
 func (l *lane) parkItem(stop, work context.Context, it item, r reason, v verdict) {
+	if it.marker {
+		l.metrics.reject(len(it.values))
+		it.from.settle()
+		return
+	}
 	if l.park(stop, work, sampleLetter(it.from.sequence, it.sample, r, v.err.Error())) {
 		l.metrics.points[resultParked].Add(float64(len(it.values)))
 		it.from.settle()

@@ -31,9 +31,18 @@ func (e *Exporter) Stats() Stats {
 		Batches: m.batches.Load(), Samples: m.samples.Load(),
 		PointsAccepted: m.accepted.Load(), PointsRejected: m.rejected.Load(),
 		Parked: m.letters.Load(), Retries: m.retries.Load(),
-		Held: e.held.count(), Pending: m.behind.Load(),
-		Lag: e.held.lag(time.Now()),
+		Held: e.holding(), Pending: m.behind.Load(),
+		Lag: e.lag(),
 	}
+}
+
+// holding is the number of messages fetched and not acknowledged.
+func (e *Exporter) holding() int { return e.held.count() + e.ahead.held.count() }
+
+// lag is the age of the oldest sample held.
+func (e *Exporter) lag() time.Duration {
+	now := time.Now()
+	return max(e.held.lag(now), e.ahead.held.lag(now))
 }
 
 // Ready returns nil while samples can be read and the endpoint took the last

@@ -26,6 +26,8 @@ type Fault struct {
 	Store bool
 	// Hang gives no answer until the client gives up.
 	Hang bool
+	// Delay of the answer.
+	Delay time.Duration
 	// Match, if not nil, limits the fault to requests for which it is true.
 	Match func([]Point) bool
 }
@@ -48,6 +50,9 @@ func StoreThenFail(code codes.Code) Fault {
 
 // Hang keeps nothing and never answers.
 func Hang() Fault { return Fault{Hang: true} }
+
+// Slow takes the points, and answers after d.
+func Slow(d time.Duration) Fault { return Fault{Delay: d} }
 
 // TooLarge refuses requests of more than n points as a gRPC server does that
 // has a limit on bytes.
@@ -113,9 +118,17 @@ func (f *Fault) kept(points []Point) []Point {
 }
 
 func (f *Fault) answer(ctx context.Context, closing <-chan struct{}) (*colmetricpb.ExportMetricsServiceResponse, error) {
-	switch {
-	case f == nil:
+	if f == nil {
 		return &colmetricpb.ExportMetricsServiceResponse{}, nil
+	}
+	if f.Delay > 0 {
+		select {
+		case <-ctx.Done():
+		case <-closing:
+		case <-time.After(f.Delay):
+		}
+	}
+	switch {
 	case f.Hang:
 		select {
 		case <-ctx.Done():

@@ -59,6 +59,8 @@ type Point struct {
 	// Integer says that the number on the wire is an int64.
 	Integer bool
 	Value   float64
+	// NoValue says that the point ends its series.
+	NoValue bool
 }
 
 // Identity is equal for the same point sent twice: series and time.
@@ -76,8 +78,12 @@ func (p Point) String() string {
 	if !p.StartTime.IsZero() {
 		start = " since " + stamp(p.StartTime)
 	}
+	value := strconv.FormatFloat(p.Value, 'g', -1, 64)
+	if p.NoValue {
+		value = "ended"
+	}
 	return fmt.Sprintf("%s %s %s [%s %s %s]%s %s %s", stamp(p.Time), p.Metric,
-		strconv.FormatFloat(p.Value, 'g', -1, 64), p.Type, kind, p.Unit, start, p.Attributes, p.Resource)
+		value, p.Type, kind, p.Unit, start, p.Attributes, p.Resource)
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
@@ -173,6 +179,7 @@ func numberPoints(m *metricspb.Metric) (kind string, points []*metricspb.NumberD
 func (r *Receiver) point(p Point, n *metricspb.NumberDataPoint) Point {
 	p.Attributes = r.attributes(n.GetAttributes())
 	p.Time, p.StartTime = instant(n.GetTimeUnixNano()), instant(n.GetStartTimeUnixNano())
+	p.NoValue = n.GetFlags()&uint32(metricspb.DataPointFlags_DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK) != 0
 	switch v := n.GetValue().(type) {
 	case *metricspb.NumberDataPoint_AsInt:
 		p.Integer, p.Value = true, float64(v.AsInt)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	colmetricpb "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	"google.golang.org/grpc"
@@ -45,6 +46,8 @@ type Request struct {
 	Code codes.Code
 	// Points in the request and those that were kept of it.
 	Points, Kept int
+	// Oldest and Newest time of its points.
+	Oldest, Newest time.Time
 	// Headers of the request.
 	Headers map[string][]string
 }
@@ -93,7 +96,16 @@ func (r *Receiver) Export(ctx context.Context, req *colmetricpb.ExportMetricsSer
 	r.keep(keep)
 	headers, _ := metadata.FromIncomingContext(ctx)
 	i := len(r.requests)
-	r.requests = append(r.requests, Request{Points: len(points), Kept: len(keep), Headers: headers})
+	account := Request{Points: len(points), Kept: len(keep), Headers: headers}
+	for n, p := range points {
+		if n == 0 || p.Time.Before(account.Oldest) {
+			account.Oldest = p.Time
+		}
+		if p.Time.After(account.Newest) {
+			account.Newest = p.Time
+		}
+	}
+	r.requests = append(r.requests, account)
 	r.mu.Unlock()
 
 	resp, err := f.answer(ctx, r.closing)

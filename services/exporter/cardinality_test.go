@@ -1,0 +1,152 @@
+package exporter_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
+	"github.com/fsagent/fsagent/services/exporter"
+	"github.com/fsagent/fsagent/services/exporter/otlptest"
+	"google.golang.org/grpc/codes"
+)
+
+// graded is a report or an account of a leg with one property.
+func graded(channel string, change func(*fsagentv1.Report_builder), end func(*fsagentv1.LegEnd_builder)) *fsagentv1.Sample {
+	s := fsagentv1.Sample_builder{TimeUs: epoch.UnixMicro(), FsInstance: "fs-1", ChannelId: channel, Direction: fsagentv1.Direction_DIRECTION_INBOUND}
+	if change != nil {
+		r := fsagentv1.Report_builder{JitterMs: new(30.0), FractionLost: new(0.03), Mos: new(3.6), MosSource: fsagentv1.MosSource_MOS_SOURCE_G107}
+		change(&r)
+		s.Report = r.Build()
+		return s.Build()
+	}
+	s.Direction = fsagentv1.Direction_DIRECTION_UNSPECIFIED
+	e := fsagentv1.LegEnd_builder{Mos: new(3.6), MosSource: fsagentv1.MosSource_MOS_SOURCE_G107, JitterMaxMs: new(30.0), Inbound: lossOf(100, 3, 0), Outbound: lossOf(0, 0, 0)}
+	end(&e)
+	s.LegEnd = e.Build()
+	return s.Build()
+}
+
+func lossOf(expected, lost, before int64) *fsagentv1.DirectionSummary {
+	return fsagentv1.DirectionSummary_builder{PacketsExpected: &expected, PacketsLost: &lost, PacketsLostBefore: before}.Build()
+}
+
+// TestBadLegs sends samples at and over each threshold: those over it arrive.
+func TestBadLegs(t *testing.T) {
+	t.Parallel()
+	type (
+		R = *fsagentv1.Report_builder
+		E = *fsagentv1.LegEnd_builder
+	)
+	samples := []*fsagentv1.Sample{
+		graded("good report", func(R) {}, nil),
+		graded("unmeasured report", func(r R) { *r = fsagentv1.Report_builder{PacketsLost: new(int64(0))} }, nil),
+		graded("BAD jitter", func(r R) { r.JitterMs = new(30.1) }, nil),
+		graded("BAD loss", func(r R) { r.FractionLost = new(0.031) }, nil),
+		graded("BAD mos", func(r R) { r.Mos = new(3.59) }, nil),
+		graded("good end", nil, func(E) {}),
+		graded("FreeSWITCH's own value", nil, func(e E) { e.Mos, e.MosSource = new(1.0), fsagentv1.MosSource_MOS_SOURCE_FREESWITCH }),
+		graded("loss before the first report", nil, func(e E) { e.Inbound = lossOf(100, 13, 10) }),
+		graded("BAD end, jitter", nil, func(e E) { e.JitterMaxMs = new(31.0) }),
+		graded("BAD end, loss", nil, func(e E) { e.Outbound = lossOf(100, 4, 0) }),
+		graded("BAD end, mos", nil, func(e E) { e.Mos = new(3.5) }),
+	}
+	for _, tt := range []struct {
+		legs exporter.Legs
+		want func(channel string) bool
+	}{
+		{exporter.LegsFull, func(string) bool { return true }},
+		{exporter.LegsBad, func(channel string) bool { return strings.HasPrefix(channel, "BAD") }},
+		{exporter.LegsOff, func(string) bool { return false }},
+	} {
+		t.Run(string(tt.legs), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.cfg.Legs = tt.legs
+			e := r.start()
+			r.publish(0, samples...)
+			r.settledAfter(1, e)
+			e.stop()
+			got := map[string]bool{}
+			for _, p := range r.sink.Points() {
+				got[p.Attributes.Get("channel_id")] = true
+			}
+			for _, s := range samples {
+				if channel := s.GetChannelId(); got[channel] != tt.want(channel) {
+					t.Errorf("%s: sent %v, want %v", channel, got[channel], tt.want(channel))
+				}
+			}
+		})
+	}
+}
+
+func TestUnitsCanBeLeftOut(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.cfg.Units = exporter.UnitsNone
+	e := r.start()
+	r.publish(0, fullReport().Build(), fullLegEnd().Build())
+	r.settledAfter(1, e)
+	for _, p := range r.sink.Points() {
+		if p.Unit != "" {
+			t.Errorf("%s: unit %q, want none", p.Metric, p.Unit)
+		}
+	}
+}
+
+// TestEndOfLegMarkers ends exactly the series that reports of the leg have, a
+// millisecond after the leg; in the request they are behind all values.
+func TestEndOfLegMarkers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.cfg.EndOfLegMarkers = true
+	e := r.start()
+	report := fullReport()
+	report.Report.SetMosSource(fsagentv1.MosSource_MOS_SOURCE_G107_1)
+	report.Report.SetMos(4)
+	end := fullLegEnd()
+	end.TimeUs = epoch.Add(time.Second).UnixMicro()
+	r.publish(0, report.Build(), end.Build())
+	r.settledAfter(1, e)
+	e.stop()
+	series := func(p otlptest.Point) string { return p.Metric + p.Attributes.String() }
+	var live, ended []string
+	for _, p := range r.sink.Points() {
+		switch {
+		case p.NoValue:
+			ended = append(ended, series(p))
+			if want := epoch.Add(time.Second + time.Millisecond); !p.Time.Equal(want) {
+				t.Errorf("marker at %v, want %v", p.Time, want)
+			}
+		case len(ended) > 0:
+			t.Errorf("%v is behind a marker", p)
+		case strings.HasPrefix(p.Metric, "freeswitch.rtcp."):
+			live = append(live, series(p))
+		}
+	}
+	for _, want := range live {
+		if !slices.Contains(ended, want) {
+			t.Errorf("not ended: %s", want)
+		}
+	}
+	if len(live) != 6 || len(ended) != 12 {
+		t.Errorf("got %d series of reports and %d markers, want 6 and, for both directions, 12", len(live), len(ended))
+	}
+}
+
+// TestRefusedMarkers are dropped and counted: nothing is lost with them.
+func TestRefusedMarkers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.cfg.EndOfLegMarkers, r.cfg.ParkAfter = true, 300*time.Millisecond
+	r.sink.Always(otlptest.Poison(codes.InvalidArgument, func(p otlptest.Point) bool { return p.NoValue }))
+	e := r.start()
+	r.publish(0, fullReport().Build(), fullLegEnd().Build())
+	r.settledAfter(1, e)
+	e.stop()
+	s := e.Stats()
+	if len(r.sink.Points()) != int(s.PointsAccepted) || s.PointsAccepted < 20 || s.PointsRejected != 12 || s.Parked != 0 || len(r.letters()) != 0 {
+		t.Errorf("got %+v, %d points; want all values accepted, 12 rejected, none parked", s, len(r.sink.Points()))
+	}
+}
