@@ -13,6 +13,9 @@ import (
 // broken frames and the log, and what a person can do about it.
 type trouble struct{ cause, advice string }
 
+// Advice is what a person can do about an error of a connection to FreeSWITCH.
+func Advice(err error) string { return diagnose(err).advice }
+
 // diagnose tells apart what an operator has to tell apart.
 func diagnose(err error) trouble {
 	for _, k := range troubles {

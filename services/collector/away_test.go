@@ -110,11 +110,13 @@ func TestNATSAway(t *testing.T) {
 	})
 	block, peak := fs.Stats().Clients[0].LongestBlock, c.memory("VmHWM")
 	pub, dropped := uint64(published()), uint64(c.metric("fsagent_events_dropped_total"))
-	var l ledger
-	eventually(t, "all drops are told", func() bool {
-		l = read(t, js)
-		return uint64(l.told) >= dropped
-	})
+	told := func() bool {
+		return c.metric("fsagent_buffer_bytes") == 0 && c.metric("fsagent_publish_in_flight") == 0
+	}
+	eventually(t, "all drops are told", told)
+	l := read(t, js)
+	for end := time.Now().Add(20 * time.Second); uint64(l.told) < dropped && time.Now().Before(end); l = read(t, js) {
+	}
 	t.Logf("sent %d = published %d + dropped %d; in the stream %d different, %d twice; longest write %v (a sleeper was late by %v); memory %d MB idle, %d MB at most",
 		sent, pub, dropped, len(l.copies), l.doubles(), block, control, idle>>20, peak>>20)
 	if pub+dropped != sent {

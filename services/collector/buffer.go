@@ -64,6 +64,7 @@ type buffer struct {
 	order uint64
 	queue [classes]deque
 	gaps  gaps
+	stale bool          // what says which channels there are was dropped
 	ready chan struct{} // holds one token when there may be something to pop
 	// onDrop is told of each dropped event, under the lock.
 	onDrop func(q *queued, reason dropReason)
@@ -120,6 +121,7 @@ func (b *buffer) drop(q *queued) {
 	if q.origin == fromServer {
 		b.gaps.add(q)
 	}
+	b.stale = b.stale || classOf(q.name) == lifecycle
 	b.onDrop(q, bufferFull)
 }
 
@@ -139,11 +141,13 @@ func (b *buffer) pop() (queued, bool) {
 	return b.queue[oldest].pop().queued, true
 }
 
-// takeGaps returns what was dropped since the last call.
-func (b *buffer) takeGaps() []gap {
+// takeGaps returns what was dropped since the last call, and whether without it
+// the stream does not know which channels there are.
+func (b *buffer) takeGaps() (g []gap, stale bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.gaps.take()
+	stale, b.stale = b.stale, false
+	return b.gaps.take(), stale
 }
 
 // hasGaps reports whether takeGaps would return something.

@@ -52,11 +52,14 @@ func TestBufferDropsTheLeast(t *testing.T) {
 	if !reflect.DeepEqual(dropped, counts) {
 		t.Errorf("dropped: got %v, want %v", dropped, counts)
 	}
-	gaps := b.takeGaps()
+	gaps, stale := b.takeGaps()
+	if !stale {
+		t.Error("after a CHANNEL_CREATE was dropped no snapshot is asked for")
+	}
 	if want := []gap{{core: "c", fromUS: 1, toUS: 10, counts: counts}}; !reflect.DeepEqual(gaps, want) {
 		t.Errorf("gaps: got %+v, want %+v", gaps, want)
 	}
-	if bytes, _, waits := b.size(); bytes != 0 || waits || b.takeGaps() != nil {
+	if bytes, _, waits := b.size(); bytes != 0 || waits || b.hasGaps() {
 		t.Errorf("not empty: %d bytes", bytes)
 	}
 }

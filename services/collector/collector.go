@@ -72,13 +72,14 @@ func newSwitch(cfg Config, in Instance, nc *nats.Conn, partitions int, filter *e
 	s := &freeswitch{
 		Instance:   in,
 		esl:        cfg.ESL,
-		events:     subscription(cfg.Events.RTCP),
+		events:     Subscription(cfg.Events.RTCP),
 		partitions: partitions,
 		filter:     filter,
 		clock:      clk,
 		numbers:    num,
 		log:        log,
 		names:      make(map[string]string),
+		stale:      make(chan struct{}, 1),
 	}
 	for _, n := range s.events {
 		s.names[n] = n
@@ -95,6 +96,7 @@ func newSwitch(cfg Config, in Instance, nc *nats.Conn, partitions int, filter *e
 		met:        s.met,
 		clock:      clk,
 		numbers:    num,
+		onStale:    s.forgetLegs,
 		log:        log,
 		inbox:      nc.NewInbox() + ".",
 		subjects:   make(map[string][]string),

@@ -107,6 +107,7 @@ func TestReaderNeverWaits(t *testing.T) {
 		st := c.Stats()
 		return st.Published+st.Dropped["buffer_full"] == total && st.BufferedBytes == 0
 	})
+	eventually(t, "a snapshot makes up for it", func() bool { return fs.Stats().Commands["show"] > 1 })
 	stop()
 	dropped := c.Stats().Dropped["buffer_full"]
 	reports, lifecycle := checkGaps(t, r.stored(), dropped)

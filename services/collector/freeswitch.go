@@ -27,6 +27,7 @@ type freeswitch struct {
 	numbers    *numbers
 	log        *slog.Logger
 	legs       legs
+	stale      chan struct{} // holds one token when a snapshot is needed
 
 	lastUS atomic.Int64 // Event-Date-Timestamp of the last event; 0 before it
 	mu     sync.Mutex
@@ -73,11 +74,12 @@ const settled = 10
 
 // session is the life of one connection.
 func (s *freeswitch) session(ctx context.Context) error {
-	password, err := s.secret()
+	cfg, err := s.ESL(s.esl)
 	if err != nil {
 		return err
 	}
-	conn, err := esl.Dial(ctx, s.dialConfig(password))
+	cfg.Events = s.events
+	conn, err := esl.Dial(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -105,21 +107,6 @@ func (s *freeswitch) session(ctx context.Context) error {
 			default:
 			}
 		}
-	}
-}
-
-func (s *freeswitch) dialConfig(password esl.Password) esl.Config {
-	return esl.Config{
-		Address:      s.address(),
-		Password:     password,
-		User:         s.User,
-		Domain:       s.Domain,
-		Events:       s.events,
-		DialTimeout:  s.esl.DialTimeout,
-		ReplyTimeout: s.esl.ReplyTimeout,
-		IdleTimeout:  s.esl.IdleTimeout,
-		ProbeTimeout: s.esl.ProbeTimeout,
-		MaxBody:      s.esl.MaxBodyBytes,
 	}
 }
 

@@ -67,3 +67,10 @@ func (l *legs) live(core string) {
 		l.core, l.known = core, make(map[string]int64)
 	}
 }
+
+// forget makes every channel one that a snapshot asks for.
+func (l *legs) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.known)
+}

@@ -17,6 +17,7 @@ type metrics struct {
 	rejected    *prometheus.CounterVec
 	retries     *prometheus.CounterVec
 	made        *prometheus.CounterVec
+	madeDropped *prometheus.CounterVec
 	snapshots   *prometheus.CounterVec
 	reconnects  *prometheus.CounterVec
 	connections *prometheus.GaugeVec
@@ -35,12 +36,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		rejected:    counter("fsagent_esl_rejected_total", "Frames and events that could not be read or published.", "reason"),
 		retries:     counter("fsagent_publish_retries_total", "Times that publishing went back to the first unacknowledged event."),
 		made:        counter("fsagent_made_events_total", "Events published that no FreeSWITCH sent by itself: FSAGENT_SYNC, FSAGENT_GAP, CHANNEL_DATA.", "event_name"),
+		madeDropped: counter("fsagent_made_events_dropped_total", "Of those, dropped here.", "reason", "event_name"),
 		snapshots:   counter("fsagent_snapshots_total", "Snapshots of the channels of a FreeSWITCH.", "result"),
 		reconnects:  counter("fsagent_fs_connection_failures_total", "Connections to FreeSWITCH that failed or ended.", "cause"),
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "fsagent_fs_connections", Help: "1 while connected and subscribed to a FreeSWITCH."}, []string{"fs_instance"}),
 		factory:     reg,
 	}
-	for _, c := range []prometheus.Collector{m.received, m.published, m.duplicates, m.dropped, m.rejected, m.retries, m.made, m.snapshots, m.reconnects, m.connections} {
+	for _, c := range []prometheus.Collector{m.received, m.published, m.duplicates, m.dropped, m.rejected, m.retries, m.made, m.madeDropped, m.snapshots, m.reconnects, m.connections} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -112,9 +114,11 @@ func (im *instanceMetrics) read(name string) {
 }
 
 func (im *instanceMetrics) drop(q *queued, reason dropReason) {
-	if q.origin == fromServer {
-		im.droppedCount[reason].Add(1)
+	if q.origin != fromServer {
+		im.all.madeDropped.WithLabelValues(im.instance, reason.String(), q.name).Inc()
+		return
 	}
+	im.droppedCount[reason].Add(1)
 	im.name(q.name).dropped[reason].Inc()
 }
 
@@ -165,8 +169,8 @@ func (im *instanceMetrics) gauges(bufferBytes, inFlight, lag func() float64) err
 	return nil
 }
 
-// subscription lists the events to ask for.
-func subscription(rtcp bool) []string {
+// Subscription lists the events that a collector asks for.
+func Subscription(rtcp bool) []string {
 	names := []string{
 		event.ChannelCreate, event.ChannelAnswer, event.ChannelBridge, event.ChannelUnbridge,
 		event.ChannelHold, event.ChannelUnhold, event.ChannelUUID, event.ChannelProgressMedia,

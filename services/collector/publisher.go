@@ -40,7 +40,10 @@ type publisher struct {
 	met        *instanceMetrics
 	clock      clock
 	numbers    *numbers
-	log        *slog.Logger
+	// onStale is called when a snapshot is needed: after a drop, once the stream
+	// takes events again.
+	onStale func()
+	log     *slog.Logger
 
 	inbox    string // with a dot at the end; <attempt>.<number> follows
 	subjects map[string][]string
@@ -152,7 +155,11 @@ func (p *publisher) admit() bool {
 		return false
 	}
 	if len(p.pending) == 0 && time.Since(p.lastGap) >= gapEvery {
-		for _, g := range p.buf.takeGaps() {
+		gaps, stale := p.buf.takeGaps()
+		if stale {
+			p.onStale()
+		}
+		for _, g := range gaps {
 			p.pending = append(p.pending, g.events(p.instance, p.partitions, p.numbers, p.clock.now())...)
 			p.lastGap = time.Now()
 		}

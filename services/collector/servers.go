@@ -118,6 +118,23 @@ func (in Instance) address() string {
 	return net.JoinHostPort(in.Host, strconv.Itoa(port))
 }
 
+// ESL is how to call the server. The password file is read now; its error says
+// so.
+func (in Instance) ESL(cfg ESLConfig) (esl.Config, error) {
+	password, err := in.secret()
+	return esl.Config{
+		Address:      in.address(),
+		Password:     password,
+		User:         in.User,
+		Domain:       in.Domain,
+		DialTimeout:  cfg.DialTimeout,
+		ReplyTimeout: cfg.ReplyTimeout,
+		IdleTimeout:  cfg.IdleTimeout,
+		ProbeTimeout: cfg.ProbeTimeout,
+		MaxBody:      cfg.MaxBodyBytes,
+	}, err
+}
+
 // secret returns the password, or the first line of its file.
 func (in Instance) secret() (esl.Password, error) {
 	if in.PasswordFile == "" {

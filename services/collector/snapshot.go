@@ -50,27 +50,63 @@ func (w watched) drain(ctx context.Context) error {
 }
 
 // reconcile tells the stream which channels the server has, and what is known of
-// those whose start was not seen, until it has succeeded once or ctx ends.
+// those whose beginning is not in it: after the connect, and when events were
+// dropped that would have told it, until ctx ends.
 func (s *freeswitch) reconcile(ctx context.Context, w watched) {
+	select {
+	case <-s.stale: // the one to come serves
+	default:
+	}
 	retry := backoff{least: s.esl.RetryMin, most: s.esl.RetryMax}
-	for first := true; ; first = false {
+	said := false
+	for ctx.Err() == nil {
 		err := s.snapshot(ctx, w)
 		if ctx.Err() != nil {
 			return
 		}
 		s.met.snapshot(err == nil)
 		if err == nil {
-			return
+			retry.reset()
+			s.awaitStale(ctx)
+			continue
 		}
-		if first {
+		if !said {
+			said = true
 			s.log.Warn("no snapshot of the channels, trying again; calls that began before now stay unknown, and calls that ended unseen stay open",
 				"err", err, "advice", "allow show, uuid_dump, global_getvar and strmicroepoch in esl-allowed-api of the user")
 		}
 		select {
 		case <-ctx.Done():
-			return
 		case <-time.After(retry.next(err)):
 		}
+	}
+}
+
+// awaitStale returns when a snapshot is needed, and some time has gone in which
+// the need may have grown.
+func (s *freeswitch) awaitStale(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-s.stale:
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(s.esl.RetryMax):
+	}
+	select {
+	case <-s.stale:
+	default:
+	}
+	s.legs.forget()
+}
+
+// forgetLegs asks for a snapshot of everything.
+func (s *freeswitch) forgetLegs() {
+	s.legs.forget()
+	select {
+	case s.stale <- struct{}{}:
+	default:
 	}
 }
 
@@ -81,12 +117,11 @@ func (s *freeswitch) reconcile(ctx context.Context, w watched) {
 // through: so a channel that began before the clock's time and is not in the list
 // has ended, and if its end was to be seen, it has been.
 func (s *freeswitch) snapshot(ctx context.Context, w watched) error {
-	password, err := s.secret()
+	cfg, err := s.ESL(s.esl)
 	if err != nil {
 		return err
 	}
-	cfg := s.dialConfig(password)
-	cfg.Events, cfg.MaxBody = nil, max(cfg.MaxBody, snapshotBody)
+	cfg.MaxBody = max(cfg.MaxBody, snapshotBody)
 	c, err := esl.Dial(ctx, cfg)
 	if err != nil {
 		return err

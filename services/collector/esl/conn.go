@@ -1,9 +1,9 @@
 // Package esl is a client of FreeSWITCH's event socket (mod_event_socket) that
 // never lets it wait: one goroutine reads frames, in order, into one buffer.
 //
-// Dial makes a connection for events and Conn.Next gives out its frames; Command
-// asks one thing on a short-lived connection of its own, because an api command
-// stops the events of its connection. Filter decides which lines of an event may
+// Dial makes a connection for events, and Conn.Next gives out its frames, or one
+// for commands, which Conn.API runs; a command would stop the events of its
+// connection. Filter decides which lines of an event may
 // leave the switch. The package knows nothing of NATS.
 package esl
 

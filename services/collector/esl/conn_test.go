@@ -222,7 +222,7 @@ func TestCommand(t *testing.T) {
 	t.Parallel()
 	srv := start(t, esltest.Config{})
 	cfg := dialConfig(srv.Addr().String())
-	out, err := esl.Command(t.Context(), cfg, "show", "channels as json")
+	out, err := ask(t, cfg, "show", "channels as json")
 	if err != nil || string(out) != `{"row_count":0}` {
 		t.Errorf("show channels: got %s, %v", out, err)
 	}
@@ -230,7 +230,7 @@ func TestCommand(t *testing.T) {
 	if _, err := srv.Play(t.Context(), esltest.Playback{Recordings: []*recording.Recording{rec}}); err != nil {
 		t.Fatal(err)
 	}
-	out, err = esl.Command(t.Context(), cfg, "show", "channels as json")
+	out, err = ask(t, cfg, "show", "channels as json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func TestCommand(t *testing.T) {
 	if err := json.Unmarshal(out, &list); err != nil || list.Count != 9 || len(list.Rows) != 9 {
 		t.Fatalf("show channels: got %s, %v, want 9 rows", out, err)
 	}
-	out, err = esl.Command(t.Context(), cfg, "uuid_dump", list.Rows[0]["uuid"]+" json")
+	out, err = ask(t, cfg, "uuid_dump", list.Rows[0]["uuid"]+" json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,11 +253,11 @@ func TestCommand(t *testing.T) {
 		t.Errorf("uuid_dump: got %v", dump)
 	}
 	for _, c := range [][2]string{{"uuid_dump", "nobody json"}, {"no_such_command", "x"}} {
-		if _, err := esl.Command(t.Context(), cfg, c[0], c[1]); !errors.Is(err, esl.ErrRefused) {
+		if _, err := ask(t, cfg, c[0], c[1]); !errors.Is(err, esl.ErrRefused) {
 			t.Errorf("%v: got %v, want ErrRefused", c, err)
 		}
 	}
-	if _, err := esl.Command(t.Context(), cfg, "status", "\n\nexit"); !errors.Is(err, esl.ErrLineBreak) {
+	if _, err := ask(t, cfg, "status", "\n\nexit"); !errors.Is(err, esl.ErrLineBreak) {
 		t.Errorf("got %v, want ErrLineBreak", err)
 	}
 }
@@ -276,4 +276,16 @@ func TestPasswordIsNotShown(t *testing.T) {
 			t.Errorf("got %s", s)
 		}
 	}
+}
+
+// ask runs one command on a connection of its own.
+func ask(t *testing.T, cfg esl.Config, name, arguments string) ([]byte, error) {
+	t.Helper()
+	cfg.Events = nil
+	c, err := esl.Dial(t.Context(), cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return c.API(name, arguments)
 }

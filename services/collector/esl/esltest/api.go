@@ -77,8 +77,12 @@ func (s *Server) sofia(args string) string {
 	return b.String()
 }
 
-// configuration is "xml_locate configuration configuration name sofia.conf".
+// configuration is "xml_locate configuration configuration name <file>".
 func (s *Server) configuration(args string) string {
+	if args == "configuration configuration name switch.conf" {
+		return fmt.Sprintf("<configuration name=\"switch.conf\">\n  <settings>\n    <param name=\"event-heartbeat-interval\" value=\"%d\"></param>\n  </settings>\n</configuration>\n",
+			int(max(s.cfg.Heartbeat, time.Second).Seconds()))
+	}
 	if args != "configuration configuration name sofia.conf" {
 		return "-Error can't find configuration\n"
 	}
