@@ -1,7 +1,5 @@
 package emodel
 
-import "strings"
-
 // Mark says where a codec's constants come from.
 type Mark uint8
 
@@ -60,16 +58,6 @@ var codecs = [...]Codec{
 
 // Codecs returns the constants, sorted by name.
 func Codecs() []Codec { return append([]Codec(nil), codecs[:]...) }
-
-// lookup finds a codec by FreeSWITCH's name in any case.
-func lookup(name string) (Codec, bool) {
-	for _, c := range codecs {
-		if len(c.Name) == len(name) && strings.EqualFold(c.Name, name) {
-			return c, true
-		}
-	}
-	return Codec{}, false
-}
 
 // g711 reports whether the concealment assumption applies to the codec.
 func (c Codec) g711() bool { return c.Name == "PCMU" || c.Name == "PCMA" }

@@ -33,6 +33,11 @@ func (s Standard) String() string {
 	return [...]string{"", "g107", "g107.1", "g107.2"}[s]
 }
 
+// Edition is the Recommendation and edition whose equations were used.
+func (s Standard) Edition() string {
+	return [...]string{"", "ITU-T G.107 (06/2015)", "ITU-T G.107.1 (06/2019)", "ITU-T G.107.2 (03/2023), provisional"}[s]
+}
+
 // Why there is no rating.
 var (
 	// ErrUnknownCodec is returned for a codec without published constants.

@@ -14,7 +14,7 @@ import (
 // architecture.
 func TestQuality(t *testing.T) {
 	t.Parallel()
-	concealed := emodel.Assumptions{Concealment: true}
+	concealed := emodel.Assumptions{Concealed: []string{"PCMA", "PCMU"}}
 	for _, tt := range []struct {
 		name           string
 		assume         emodel.Assumptions
@@ -47,13 +47,24 @@ func TestQuality(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			q, err := emodel.NewModel(tt.assume).Quality(tt.codec, tt.lost, tt.expected)
+			q, err := emodel.NewModel(tt.assume).Quality(tt.codec, tt.lost, tt.expected, emodel.Delay{})
 			if q.MOS != tt.want || !errors.Is(err, tt.err) || err == nil && q.Standard != tt.standard {
 				t.Errorf("got %v by %v, %v, want %v by %v, %v", q.MOS, q.Standard, err, tt.want, tt.standard, tt.err)
 			}
-			g711 := strings.HasPrefix(strings.ToUpper(tt.codec), "PCM")
-			if want := err == nil && g711 && tt.assume.Concealment; q.Concealed != want {
-				t.Errorf("Concealed is %t, want %t", q.Concealed, want)
+			if err != nil {
+				return
+			}
+			var want emodel.Assumed
+			if strings.HasPrefix(strings.ToUpper(tt.codec), "PCM") {
+				if want = emodel.NoConcealment; tt.assume.Concealed != nil {
+					want = emodel.Concealment
+				}
+			}
+			if got := q.Assumed & (emodel.Concealment | emodel.NoConcealment); got != want {
+				t.Errorf("assumed concealment %b, want %b", got, want)
+			}
+			if got := q.Assumed&emodel.ProvisionalCodec != 0; got != (tt.codec == "G722") {
+				t.Errorf("provisional: %t", got)
 			}
 		})
 	}
@@ -62,9 +73,9 @@ func TestQuality(t *testing.T) {
 // TestQualityIsTheModel: the short way gives what the equations give.
 func TestQualityIsTheModel(t *testing.T) {
 	t.Parallel()
-	m := emodel.NewModel(emodel.Assumptions{Concealment: true})
+	m := emodel.NewModel(emodel.Assumptions{Concealed: []string{"PCMU"}})
 	for lost := range int64(101) {
-		q, err := m.Quality("PCMU", lost, 100)
+		q, err := m.Quality("PCMU", lost, 100, emodel.Delay{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,14 +87,57 @@ func TestQualityIsTheModel(t *testing.T) {
 }
 
 // TestBaseIsFarFromARoundingEdge: what a Model takes from math.Pow and math.Exp
-// is rounded to 1e-9; an error in their last bit must not reach the result.
+// is rounded to 1e-9; an error in their last bits (1e-14) must not reach the
+// result at any delay that is computed in advance.
 func TestBaseIsFarFromARoundingEdge(t *testing.T) {
 	t.Parallel()
 	for name, f := range rate {
-		_, part := math.Modf(must(t, f, emodel.Input{}).R * 1e9)
-		if math.Abs(part-0.5) < 0.001 {
-			t.Errorf("%s: the base is %v of 1e-9 beyond a whole number", name, part)
+		for ta := range 1001 {
+			_, part := math.Modf(must(t, f, emodel.Input{Ta: float64(ta)}).R * 1e9)
+			if math.Abs(part-0.5) < 2e-5 {
+				t.Errorf("%s at %d ms: the base is %v of 1e-9 beyond a whole number", name, ta, part)
+			}
 		}
+	}
+}
+
+// TestConversational: the delay is composed as E-model section 7.4 says, and the
+// result is what the equations give for it.
+func TestConversational(t *testing.T) {
+	t.Parallel()
+	m := emodel.NewModel(emodel.Assumptions{Concealed: []string{"PCMU"}, JitterBufferMS: 40})
+	for _, tt := range []struct {
+		name    string
+		delay   emodel.Delay
+		ta      float64
+		assumed emodel.Assumed
+	}{
+		{"80 ms there and back", emodel.Delay{RoundTripUS: 80_000, PacketMS: 20}, 100, 0},
+		{"packet time unknown", emodel.Delay{RoundTripUS: 80_000}, 100, emodel.PacketTime},
+		{"half a second", emodel.Delay{RoundTripUS: 1_000_000, PacketMS: 20}, 560, 0},
+		{"10 s", emodel.Delay{RoundTripUS: 10_000_000, PacketMS: 20}, 5060, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			q, err := m.Quality("PCMU", 2, 100, tt.delay)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := must(t, emodel.Narrowband, emodel.Input{Bpl: 25.1, Ppl: 2, Ta: tt.ta})
+			if q.Inputs.Ta != tt.ta || !near(q.Conversational, r.MOS, 1e-6) || q.Conversational >= q.MOS {
+				t.Errorf("got %v at %v ms, want %v at %v ms, under %v", q.Conversational, q.Inputs.Ta, r.MOS, tt.ta, q.MOS)
+			}
+			if q.Assumed&emodel.PacketTime != tt.assumed {
+				t.Errorf("assumed %b", q.Assumed)
+			}
+			if got := q.Flags&emodel.Extrapolated != 0; got != (tt.ta > 500) {
+				t.Errorf("extrapolated: %t", got)
+			}
+		})
+	}
+	q, err := m.Quality("PCMU", 2, 100, emodel.Delay{PacketMS: 20})
+	if err != nil || q.Conversational != 0 {
+		t.Errorf("without a round trip: got %v, %v, want no conversational quality", q.Conversational, err)
 	}
 }
 

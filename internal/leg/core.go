@@ -13,29 +13,43 @@ import (
 type core struct {
 	uuid     string
 	instance string
-	clock    int64 // latest Event-Date-Timestamp, microseconds since 1970
-	legs     map[string]*leg
-	queue    []*leg // a heap by due: which leg to forget next
+	order    uint64 // in which the partition met the cores; 0 before the first event
+	clock    int64  // latest Event-Date-Timestamp, microseconds since 1970
+	// witness is another core that has had events since this one's last, and
+	// witnessClock its clock at the first of them.
+	witness      string
+	witnessClock int64
+	dropped      dropped
+	legs         map[string]*leg
+	queue        []*leg // a heap by due: which leg to look at next
 }
 
-// sweepEvery is the event time between looks at Cores that were replaced.
+// sweepEvery is the event time between looks at the other cores.
 const sweepEvery = int64(time.Hour / time.Microsecond)
 
 // LoadCores sets the clocks of the cores, as Cores gave them. It is to be called
 // before the first Apply.
 func (t *Table) LoadCores(cores []*fsagentv1.Core) {
 	for _, m := range cores {
-		if c := t.core([]byte(m.GetCoreUuid()), m.GetFsInstance()); c != nil {
-			c.clock = max(c.clock, m.GetClockUs())
+		c := t.core([]byte(m.GetCoreUuid()), m.GetFsInstance())
+		if c == nil {
+			continue
 		}
+		c.clock = max(c.clock, m.GetClockUs())
+		c.order, t.met = m.GetOrder(), max(t.met, m.GetOrder())
+		c.witness, c.witnessClock = m.GetWitness(), m.GetWitnessUs()
+		c.dropped = dropped{from: m.GetGapFromUs(), to: m.GetGapToUs(), lost: lost(m.GetGapLost())}
 	}
 }
 
-// Cores returns the clock of each FreeSWITCH process, sorted by Core-UUID.
+// Cores returns what is known of each FreeSWITCH process, sorted by Core-UUID.
 func (t *Table) Cores() []*fsagentv1.Core {
 	out := make([]*fsagentv1.Core, 0, len(t.cores))
 	for _, c := range t.cores {
-		out = append(out, fsagentv1.Core_builder{CoreUuid: c.uuid, FsInstance: c.instance, ClockUs: c.clock}.Build())
+		out = append(out, fsagentv1.Core_builder{
+			CoreUuid: c.uuid, FsInstance: c.instance, ClockUs: c.clock, Order: c.order, Witness: c.witness, WitnessUs: c.witnessClock,
+			GapFromUs: c.dropped.from, GapToUs: c.dropped.to, GapLost: uint32(c.dropped.lost),
+		}.Build())
 	}
 	slices.SortFunc(out, func(a, b *fsagentv1.Core) int { return cmp.Compare(a.GetCoreUuid(), b.GetCoreUuid()) })
 	return out
@@ -75,40 +89,58 @@ func plain(id []byte) bool {
 	return len(id) > 0 && len(id) <= maxID
 }
 
-// advance moves the clock of a core and forgets the legs whose time is up.
-// Because the clock is the events' own, what is forgotten when depends on
-// nothing else.
-func (t *Table) advance(c *core, us int64) {
+// advance moves the clock of a core on to the time of an event, ends the legs
+// that had no event for too long and forgets those that ended long ago. Because
+// the clock is the events' own, what happens when depends on nothing else.
+func (t *Table) advance(c *core, ev cause) {
+	if c.order == 0 {
+		t.met++
+		c.order = t.met
+	}
+	c.witness = ""
+	us := ev.e.ID().TimeUS
 	if us <= c.clock {
 		return
 	}
 	hourBefore := c.clock / sweepEvery
 	c.clock = us
+	var old []*leg
 	for len(c.queue) > 0 && c.queue[0].due < us {
 		l := c.queue[0]
-		if l.endedClock == 0 && l.clock+t.maxAge >= us {
-			l.due = l.clock + t.maxAge // it had events since
-			c.fix(0)
+		switch {
+		case l.endedClock != 0:
+			t.forget(c, l)
 			continue
+		case l.clock+t.maxAge >= us:
+			l.due = l.clock + t.maxAge // it had events since
+		default:
+			l.due = us + t.linger
+			old = append(old, l)
 		}
-		t.forget(c, l)
+		c.fix(0)
 	}
+	t.loseEnds(old, ev)
 	if us/sweepEvery != hourBefore {
-		t.sweep(c)
+		t.sweep(c, ev)
 	}
 }
 
-// sweep forgets the cores that now's took the place of long ago: their clocks
-// stand still, so their legs would stay for ever.
-func (t *Table) sweep(now *core) {
-	var old []*core
-	for _, c := range t.cores {
-		if c != now && c.instance == now.instance && c.clock+t.maxAge < now.clock {
-			old = append(old, c)
+// sweep ends the legs of processes that are gone: their own clocks stand still.
+// How long one has been silent is measured on the clock of a single other
+// process, so that a server with a wrong date ends nobody's legs.
+func (t *Table) sweep(now *core, ev cause) {
+	for _, c := range t.sorted() {
+		if c == now {
+			continue
 		}
-	}
-	slices.SortFunc(old, func(a, b *core) int { return cmp.Compare(a.uuid, b.uuid) })
-	for _, c := range old {
+		if w := t.cores[c.witness]; c.witness == "" || w == nil || w.witness != "" {
+			c.witness, c.witnessClock = now.uuid, now.clock
+			continue
+		}
+		if c.witness != now.uuid || now.clock-c.witnessClock <= t.maxAge {
+			continue
+		}
+		t.loseEnds(c.live(func(*leg) bool { return true }), ev)
 		for len(c.queue) > 0 {
 			t.forget(c, c.queue[0])
 		}
@@ -116,42 +148,21 @@ func (t *Table) sweep(now *core) {
 	}
 }
 
-// adopt takes a new leg in.
-func (t *Table) adopt(c *core, l *leg) {
-	c.legs[l.uniqueID] = l
-	l.due = c.clock + t.maxAge
-	c.push(l)
-	t.live++
-}
-
-// end turns a leg into the reminder that it has ended.
-func (t *Table) end(c *core, l *leg) {
-	*l = leg{
-		core: c, uniqueID: l.uniqueID, index: l.index, dirty: l.dirty,
-		loaded: l.loaded, applied: l.applied, recent: l.recent, clock: l.clock,
-		endedClock: c.clock, due: c.clock + t.linger,
+func (t *Table) sorted() []*core {
+	out := make([]*core, 0, len(t.cores))
+	for _, c := range t.cores {
+		out = append(out, c)
 	}
-	c.fix(l.index)
-	t.live--
-	t.ended++
+	slices.SortFunc(out, func(a, b *core) int { return cmp.Compare(a.uuid, b.uuid) })
+	return out
 }
 
-// revive begins a leg anew under the id of one that ended.
-func (t *Table) revive(c *core, l *leg) {
-	l.endedClock = 0
-	l.due = c.clock + t.maxAge
-	c.fix(l.index)
-	t.ended--
-	t.live++
-}
-
-func (t *Table) forget(c *core, l *leg) {
-	c.remove(l)
-	delete(c.legs, l.uniqueID)
-	if l.endedClock != 0 {
-		t.ended--
-	} else {
-		t.live--
+// live lists legs that have not ended.
+func (c *core) live(keep func(*leg) bool) (out []*leg) {
+	for _, l := range c.queue {
+		if l.endedClock == 0 && keep(l) {
+			out = append(out, l)
+		}
 	}
-	t.gone = append(t.gone, l.key())
+	return out
 }

@@ -12,11 +12,14 @@ import (
 // counters is what FreeSWITCH counted of the leg's RTP (variable_rtp_audio_*).
 type counters struct {
 	present    bool // the leg had an RTP session
+	unknown    bool // nobody knows, because the end was not seen
 	inPackets  int64
 	outPackets int64
 	inBytes    int64
 	outBytes   int64
 	mos        float64 // rtp_audio_in_mos, 0 if there is none
+	flushed    int64   // rtp_audio_in_flush_packet_count
+	hasFlushed bool
 }
 
 func readCounters(e event.Event) (c counters) {
@@ -26,6 +29,7 @@ func readCounters(e event.Event) (c counters) {
 	c.inBytes, ok[2] = counter(e, "variable_rtp_audio_in_raw_bytes")
 	c.outBytes, ok[3] = counter(e, "variable_rtp_audio_out_raw_bytes")
 	c.present = ok == [4]bool{true, true, true, true}
+	c.flushed, c.hasFlushed = counter(e, "variable_rtp_audio_in_flush_packet_count")
 	if m, err := strconv.ParseFloat(e.Text("variable_rtp_audio_in_mos"), 64); err == nil && m >= 1 && m <= 5 {
 		c.mos = m
 	}
@@ -43,87 +47,62 @@ func counter(e event.Event, name string) (int64, bool) {
 // legEnd makes the account of a leg from CHANNEL_HANGUP_COMPLETE, or from
 // CHANNEL_DESTROY, which has the same headers, if the former was missed.
 func (t *Table) legEnd(l *leg, e event.Event) *fsagentv1.Sample {
-	c := readCounters(e)
-	in, out := &l.streams[audioIn], &l.streams[audioOut]
-	m := &fsagentv1.LegEnd{}
-	m.SetInbound(t.summarise(l, rtcp.Inbound, c))
-	m.SetOutbound(t.summarise(l, rtcp.Outbound, c))
+	s, m := &fsagentv1.Sample{}, &fsagentv1.LegEnd{}
+	t.label(s, l, e)
+	m.SetHangupCause(hangupCause(e))
+	end := e.ID().TimeUS
+	if us := number(e, "Caller-Channel-Hangup-Time"); us > 0 {
+		end = us // the event waits for those who write call records
+	}
+	t.account(s, m, l, readCounters(e), end)
+	return s
+}
+
+// endUnknown makes the account of a leg whose end was not seen, at an event that
+// shows it or lets it be assumed. FreeSWITCH's own counters are missing.
+func (t *Table) endUnknown(l *leg, ev cause) *fsagentv1.Sample {
+	id := ev.e.ID()
+	s, m := &fsagentv1.Sample{}, &fsagentv1.LegEnd{}
+	s.SetEventId(l.core.uuid + ":" + strconv.FormatUint(id.Sequence, 10) + ":" + l.uniqueID)
+	s.SetTimeUs(id.TimeUS)
+	t.name(s, l)
+	m.SetEndReason(fsagentv1.Reason_REASON_END_UNKNOWN)
+	m.SetLastEventUs(l.lastEvent)
+	t.account(s, m, l, counters{unknown: true}, l.lastEvent)
+	return s
+}
+
+// account fills in what is known of a leg that ended at endUS.
+func (t *Table) account(s *fsagentv1.Sample, m *fsagentv1.LegEnd, l *leg, c counters, endUS int64) {
+	in, out := l.seen(audioIn), l.seen(audioOut)
+	m.SetInbound(t.summarise(l, rtcp.Inbound, c, endUS))
+	m.SetOutbound(t.summarise(l, rtcp.Outbound, c, endUS))
 	l.setMOS(m, c)
 	setJitter(m, in.jitter, out.jitter)
 	l.setTotals(m, c)
 	setLoss(m)
 	m.SetAnsweredTimeUs(l.answered)
 	m.SetCreatedTimeUs(l.created)
-	m.SetHangupCause(cause(e))
-
-	s := &fsagentv1.Sample{}
-	t.label(s, l, e)
+	m.SetAfterEndUnknown(l.revived)
+	m.SetGap(l.gap)
+	m.SetHeldUs(l.held)
+	if l.heldSince != 0 {
+		m.SetHeldUs(l.held + max(endUS-l.heldSince, 0))
+	}
 	s.SetCodecName(l.readCodec)
 	src, dst := l.addresses()
 	s.SetSrcIp(src)
 	s.SetDstIp(dst)
 	s.SetLegEnd(m)
-	return s
 }
 
-func cause(e event.Event) string {
+// hangupCause is FreeSWITCH's name for why a leg ended.
+func hangupCause(e event.Event) string {
 	if v, ok := e.Header("Hangup-Cause"); ok {
 		return utf8Text(v)
 	}
 	v, _ := e.Header("variable_hangup_cause")
 	return utf8Text(v)
-}
-
-// summarise is the account of one direction.
-func (t *Table) summarise(l *leg, d rtcp.Direction, c counters) *fsagentv1.DirectionSummary {
-	m := &fsagentv1.DirectionSummary{}
-	st := &l.streams[int(d)-1]
-	packets, bytes := c.inPackets, c.inBytes
-	if d == rtcp.Outbound {
-		packets, bytes = c.outPackets, c.outBytes
-	}
-	if l.counted(c) {
-		m.SetPackets(packets)
-		m.SetBytes(bytes)
-	}
-	m.SetReports(st.Reports)
-	if st.Reports == 0 {
-		m.SetReason(l.silence(d, c))
-		m.SetMosReason(l.silence(d, c))
-		return m
-	}
-	if st.jitter.count > 0 {
-		m.SetJitterMeanMs(float64(st.jitter.mean()) / 1e6)
-		m.SetJitterMaxMs(float64(st.jitter.max) / 1e6)
-	}
-	if st.rttUS > 0 {
-		m.SetRoundTripTimeMs(float64(st.rttUS) / 1e3)
-	}
-	if st.Started {
-		m.SetPacketsLost(max(st.SumLost, 0) + st.SumBefore)
-		m.SetPacketsLostBefore(st.SumBefore)
-	}
-	t.summariseQuality(m, l, d, st)
-	return m
-}
-
-// summariseQuality is the MOS of a direction: that of the loss of all its
-// intervals together, so that it does not depend on how often a report came.
-func (t *Table) summariseQuality(m *fsagentv1.DirectionSummary, l *leg, d rtcp.Direction, st *stream) {
-	if st.Intervals == 0 {
-		m.SetMosReason(fsagentv1.Reason_REASON_TOO_SHORT)
-		return
-	}
-	m.SetPacketsExpected(st.SumExpected)
-	m.SetCoveredUs(st.SumCoveredUS)
-	q, err := t.quality[d-1].Quality(l.codecOf(d), max(st.SumLost, 0), st.SumExpected)
-	if err != nil {
-		m.SetMosReason(reason(err))
-		return
-	}
-	m.SetMos(q.MOS)
-	m.SetMosSource(source(q.Standard))
-	m.SetConcealmentAssumed(q.Concealed)
 }
 
 // counted reports whether FreeSWITCH's counters are of media. A leg that was
@@ -134,16 +113,21 @@ func (l *leg) counted(c counters) bool {
 
 // silence is why a direction has no report.
 func (l *leg) silence(d rtcp.Direction, c counters) fsagentv1.Reason {
+	slot := int(d) - 1
 	switch {
+	case l.streams[slot] != nil && l.streams[slot].Pending.Has(rtcp.Gap):
+		return fsagentv1.Reason_REASON_GAP
+	case c.unknown:
+		return fsagentv1.Reason_REASON_END_UNKNOWN
 	case !l.counted(c) && l.reports() == 0:
 		return fsagentv1.Reason_REASON_NO_MEDIA
-	case d == rtcp.Inbound && l.streams[audioOut].Reports > 0:
+	case d == rtcp.Inbound && l.seen(audioOut).Reports > 0:
 		return fsagentv1.Reason_REASON_NO_SEND_EVENTS
 	}
 	return fsagentv1.Reason_REASON_NO_RTCP
 }
 
-func (l *leg) reports() uint32 { return l.streams[audioIn].Reports + l.streams[audioOut].Reports }
+func (l *leg) reports() uint32 { return l.seen(audioIn).Reports + l.seen(audioOut).Reports }
 
 // setMOS takes the worse direction. FreeSWITCH's own value stands in only for a
 // leg without any report: it is no MOS of the E-model (F 3.3).
@@ -190,7 +174,14 @@ func setJitter(m *fsagentv1.LegEnd, in, out summary) {
 }
 
 func (l *leg) setTotals(m *fsagentv1.LegEnd, c counters) {
-	if !l.counted(c) {
+	switch {
+	case c.unknown && l.gap:
+		m.SetTotalReason(fsagentv1.Reason_REASON_GAP)
+		return
+	case c.unknown:
+		m.SetTotalReason(fsagentv1.Reason_REASON_END_UNKNOWN)
+		return
+	case !l.counted(c):
 		m.SetTotalReason(fsagentv1.Reason_REASON_NO_MEDIA)
 		return
 	}

@@ -55,7 +55,7 @@ func FuzzApply(f *testing.F) {
 func checkRanges(t *testing.T, s *fsagentv1.Sample) {
 	t.Helper()
 	for v := range sample.Values(s) {
-		mos := v.Metric == sample.RTCPMOS || v.Metric == sample.QOSMOS || v.Metric == sample.LegMOS
+		mos := v.Metric == sample.RTCPMOS || v.Metric == sample.QOSMOS || v.Metric == sample.LegMOS || v.Metric == sample.LegMOSConversational
 		switch {
 		case !(v.Float >= 0 && v.Float < 1<<62):
 			t.Fatalf("%s is %v", v.Metric, v.Float)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/fsagent/fsagent/internal/event"
+	"github.com/fsagent/fsagent/internal/rtcp"
 )
 
 // name prepares the labels of a leg that had no event before.
@@ -40,12 +41,46 @@ func (l *leg) identify(e event.Event, k kind) {
 			seen.take(name, value)
 		}
 	}
+	read, write := l.readCodec, l.writeCodec
 	if k == codecSet {
 		l.switchCodec(&seen)
-		return
+	} else {
+		l.place(&seen)
+		l.describeMedia(&seen)
 	}
-	l.place(&seen)
-	l.describeMedia(&seen)
+	if read != "" && read != l.readCodec {
+		l.announce(rtcp.CodecChanged, audioIn)
+	}
+	if write != "" && write != l.writeCodec {
+		l.announce(rtcp.CodecChanged, audioOut)
+	}
+	switch k {
+	case bridge:
+		l.announce(rtcp.Flushed, audioIn)
+	case hold:
+		l.holds(e.ID().TimeUS)
+	case unhold:
+		l.unholds(e.ID().TimeUS)
+	}
+}
+
+// holds begins a hold by the leg's peer.
+func (l *leg) holds(us int64) {
+	if l.heldSince == 0 {
+		l.heldSince = us
+	}
+	l.announce(rtcp.Held, audioIn, audioOut)
+}
+
+// unholds ends a hold. FreeSWITCH then flushes its buffer and counts what it
+// threw away as lost (switch_rtp.c, do_flush).
+func (l *leg) unholds(us int64) {
+	if l.heldSince != 0 {
+		l.held += max(us-l.heldSince, 0)
+		l.heldSince = 0
+	}
+	l.announce(rtcp.Held, audioIn, audioOut)
+	l.announce(rtcp.Flushed, audioIn)
 }
 
 // found is the headers of a channel event that identify reads, encoded.
@@ -54,7 +89,7 @@ type found struct {
 	readCodec, writeCodec, readRate      []byte
 	otherLeg, originator, originatingLeg []byte
 	sipCallID, domain, fromHost, toHost  []byte
-	useCodec, useRate, ssrc              []byte
+	useCodec, useRate, ssrc, packetTime  []byte
 	remoteMedia, remoteAudio, localMedia []byte
 }
 
@@ -99,6 +134,8 @@ func (f *found) takeVariable(name, value []byte) {
 		first(&f.useCodec, value)
 	case "rtp_use_codec_rate":
 		first(&f.useRate, value)
+	case "rtp_use_codec_ptime":
+		first(&f.packetTime, value)
 	case "rtp_use_ssrc":
 		first(&f.ssrc, value)
 	case "remote_media_ip":
@@ -154,6 +191,9 @@ func (l *leg) describeMedia(f *found) {
 	set(&l.localIP, f.localMedia)
 	if n, ok := event.Uint(f.ssrc); ok && n < 1<<32 {
 		l.ownSSRC = uint32(n)
+	}
+	if n, ok := event.Uint(f.packetTime); ok && n <= 1000 {
+		l.packetMS = int64(n)
 	}
 	if len(f.useCodec) > 0 {
 		set(&l.readCodec, f.useCodec)

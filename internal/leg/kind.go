@@ -8,9 +8,14 @@ type kind uint8
 const (
 	unknown    kind = iota
 	ofInstance      // about the whole process: moves its clock
+	snapshot        // FSAGENT_SYNC: which legs there are
+	gap             // FSAGENT_GAP: what was dropped
 	channel         // something about the leg may have changed
 	create
 	codecSet
+	bridge // or its end
+	hold
+	unhold
 	message
 	hangup
 	destroy
@@ -22,8 +27,8 @@ func kindOf(name []byte) kind {
 		return message
 	case event.ChannelCreate:
 		return create
-	case event.ChannelAnswer, event.ChannelBridge, event.ChannelUnbridge, event.ChannelHold, event.ChannelUnhold,
-		event.ChannelUUID, event.ChannelProgressMedia, event.ChannelData:
+	case event.ChannelAnswer, event.ChannelUUID,
+		event.ChannelProgressMedia, event.ChannelData:
 		return channel
 	case event.Codec:
 		return codecSet
@@ -31,8 +36,18 @@ func kindOf(name []byte) kind {
 		return hangup
 	case event.ChannelDestroy:
 		return destroy
-	case event.Heartbeat, event.Startup, event.Shutdown, event.Sync, event.Gap:
+	case event.ChannelBridge, event.ChannelUnbridge:
+		return bridge
+	case event.ChannelHold:
+		return hold
+	case event.ChannelUnhold:
+		return unhold
+	case event.Heartbeat, event.Startup, event.Shutdown:
 		return ofInstance
+	case event.Sync:
+		return snapshot
+	case event.Gap:
+		return gap
 	}
 	return unknown
 }

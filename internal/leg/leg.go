@@ -23,6 +23,9 @@ type leg struct {
 	recent     recent
 	clock      int64 // of the core at the last event
 	endedClock int64 // of the core when the leg ended; 0 while it lives
+	endUnknown bool  // it ended without an end of its own, and may live on
+	revived    bool  // it lived on after an account was given out
+	gap        bool  // lifecycle events of its server were dropped while it lived
 	due        int64 // clock of the core after which the leg is looked at, or forgotten
 
 	channelID     string
@@ -40,8 +43,12 @@ type leg struct {
 	ownSSRC       uint32
 	created       int64
 	answered      int64
+	packetMS      int64
+	lastEvent     int64 // latest Event-Date-Timestamp
+	heldSince     int64
+	held          int64 // before heldSince, microseconds
 
-	streams [slots]stream
+	streams [slots]*stream // nil before the first report
 }
 
 // stream is the reports of one direction of one medium.
@@ -71,6 +78,31 @@ func (s *summary) add(v int64) {
 func (s *summary) mean() int64 {
 	n := int64(s.count)
 	return (s.sum + n/2) / n
+}
+
+// at is the stream of a slot, made if there is none.
+func (l *leg) at(slot int) *stream {
+	if l.streams[slot] == nil {
+		l.streams[slot] = &stream{}
+	}
+	return l.streams[slot]
+}
+
+// seen is a copy of the stream of a slot, empty if there is none.
+func (l *leg) seen(slot int) stream {
+	if l.streams[slot] == nil {
+		return stream{}
+	}
+	return *l.streams[slot]
+}
+
+// announce marks the next report of streams that have had one.
+func (l *leg) announce(a rtcp.Artefacts, slots ...int) {
+	for _, s := range slots {
+		if st := l.streams[s]; st != nil {
+			st.Pending |= a
+		}
+	}
 }
 
 func newLeg(c *core, uniqueID string) *leg {

@@ -43,14 +43,14 @@ type Params struct {
 	Inbound, Outbound emodel.Assumptions
 	// Linger is how long an ended leg is remembered, in event time of its Core.
 	Linger time.Duration
-	// MaxAge is how long a leg without any event is remembered, in event time
-	// of its Core or of the Core that took its place.
+	// MaxAge is how long a leg without any event counts as alive, in event time
+	// of its Core or, when that is gone, of another one.
 	MaxAge time.Duration
 }
 
-// DefaultParams are SIP Call-ID, concealment in both directions, 5 minutes and
-// 24 hours.
+// DefaultParams are SIP Call-ID, in both directions concealment of G.711 and a
+// jitter buffer of 40 ms, 5 minutes and 24 hours.
 func DefaultParams() Params {
-	a := emodel.Assumptions{Concealment: true}
+	a := emodel.Assumptions{Concealed: []string{"PCMA", "PCMU"}, JitterBufferMS: 40}
 	return Params{Inbound: a, Outbound: a, Linger: 5 * time.Minute, MaxAge: 24 * time.Hour}
 }

@@ -2,6 +2,7 @@ package leg
 
 import (
 	"errors"
+	"math/bits"
 	"strconv"
 
 	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
@@ -16,6 +17,7 @@ import (
 type slot struct {
 	sample fsagentv1.Sample
 	report fsagentv1.Report
+	inputs fsagentv1.MosInputs
 }
 
 const slabSize = 32
@@ -38,6 +40,11 @@ func (t *Table) label(s *fsagentv1.Sample, l *leg, e event.Event) {
 	buf = strconv.AppendUint(buf, id.Sequence, 10)
 	s.SetEventId(string(buf))
 	s.SetTimeUs(id.TimeUS)
+	t.name(s, l)
+}
+
+// name fills in what the samples of a leg share.
+func (t *Table) name(s *fsagentv1.Sample, l *leg) {
 	s.SetFsInstance(l.core.instance)
 	s.SetChannelId(l.channelID)
 	s.SetCallId(l.callID)
@@ -61,18 +68,21 @@ func (l *leg) addresses() (src, dst string) {
 	return "", ""
 }
 
-// report applies an RTCP event. s is nil if the report says nothing that could
-// be a sample; ok is false if it could not be read.
-func (t *Table) report(l *leg, e event.Event) (s *fsagentv1.Sample, ok bool) {
-	r, err := rtcp.Parse(e, l.ownSSRC)
-	if err != nil {
-		return nil, false
-	}
+// report applies an RTCP event. It returns nil if the report says nothing that
+// could be a sample.
+func (t *Table) report(l *leg, r rtcp.Report, e event.Event) *fsagentv1.Sample {
 	l.name()
 	st := l.stream(r)
-	iv := st.Next(r, e.ID().Sequence, e.ID().TimeUS)
+	if l.heldSince != 0 && st.Started {
+		st.Pending |= rtcp.Held
+	}
+	iv := st.Next(r, e.ID().Sequence, e.ID().TimeUS, l.packetMS*1000)
+	if t.trace != nil {
+		report, interval := r, iv // copies, so that without a trace nothing is allocated
+		t.told.Report, t.told.Interval, t.told.Clock, t.told.Codec = &report, &interval, l.clockOf(r), l.codecOf(r.Direction)
+	}
 	if !iv.Counted {
-		return nil, true
+		return nil
 	}
 	slot := t.slot()
 	s, m := &slot.sample, &slot.report
@@ -88,58 +98,117 @@ func (t *Table) report(l *leg, e event.Event) (s *fsagentv1.Sample, ok bool) {
 		}
 		m.SetRoundTripTimeMs(float64(r.RTT.Microseconds()) / 1e3)
 	}
-	t.rate(m, l, r, iv)
+	t.rate(slot, l, r, iv)
 	m.SetPacketsLostTotal(st.LostTotal)
+	m.SetNoMediaUs(iv.NoMediaUS)
+	m.SetPacketsFlushed(iv.Flushed)
 	m.SetArtefacts(artefacts(iv.Artefacts))
 	t.label(s, l, e)
 	s.SetDirection(direction(r.Direction))
 	s.SetMedia(r.Media().String())
 	s.SetReport(m)
-	return s, true
+	if t.trace != nil {
+		t.told.Sample = s
+	}
+	return s
 }
 
 // rate fills in loss and MOS of the interval.
-func (t *Table) rate(m *fsagentv1.Report, l *leg, r rtcp.Report, iv rtcp.Interval) {
+func (t *Table) rate(slot *slot, l *leg, r rtcp.Report, iv rtcp.Interval) {
+	m := &slot.report
 	switch {
 	case iv.Artefacts.Has(rtcp.NoMedia):
 		m.SetPacketsExpected(0)
-		m.SetMosReason(fsagentv1.Reason_REASON_NO_PACKETS)
+		noMOS(m, fsagentv1.Reason_REASON_NO_PACKETS)
 		return
 	case iv.Artefacts.Has(rtcp.Overtaken):
-		m.SetMosReason(fsagentv1.Reason_REASON_IMPLAUSIBLE)
+		noMOS(m, fsagentv1.Reason_REASON_IMPLAUSIBLE)
 		return
 	case !iv.Known:
-		m.SetMosReason(fsagentv1.Reason_REASON_BASELINE)
+		noMOS(m, fsagentv1.Reason_REASON_BASELINE)
 		return
 	}
 	m.SetPacketsExpected(iv.Expected)
 	m.SetPacketsLost(iv.Lost)
 	m.SetFractionLost(float64(iv.Lost) / float64(iv.Expected))
 	m.SetIntervalUs(iv.LengthUS)
-	if r.Media() != rtcp.Audio {
-		m.SetMosReason(fsagentv1.Reason_REASON_UNKNOWN_CODEC)
+	switch {
+	case r.Media() != rtcp.Audio:
+		noMOS(m, fsagentv1.Reason_REASON_UNKNOWN_CODEC)
+		return
+	case iv.Artefacts.Has(rtcp.PartialMedia):
+		noMOS(m, fsagentv1.Reason_REASON_PARTIAL_MEDIA)
 		return
 	}
-	q, err := t.quality[r.Direction-1].Quality(l.codecOf(r.Direction), iv.Lost, iv.Expected)
+	q, err := t.quality[r.Direction-1].Quality(l.codecOf(r.Direction), iv.Lost, iv.Expected, l.delay())
+	if t.trace != nil {
+		t.told.Quality, t.told.QualityErr = q, err
+	}
 	if err != nil {
-		m.SetMosReason(reason(err))
+		noMOS(m, l.reason(r.Direction, err))
 		return
 	}
 	m.SetMos(q.MOS)
 	m.SetMosSource(source(q.Standard))
-	m.SetConcealmentAssumed(q.Concealed)
+	m.SetConcealmentAssumed(q.Assumed&emodel.Concealment != 0)
+	if q.Conversational > 0 {
+		m.SetMosCq(q.Conversational)
+	} else {
+		m.SetMosCqReason(fsagentv1.Reason_REASON_NO_ROUND_TRIP)
+	}
+	t.fill(&slot.inputs, q)
+	m.SetMosInputs(&slot.inputs)
+}
+
+func noMOS(m *fsagentv1.Report, why fsagentv1.Reason) {
+	m.SetMosReason(why)
+	m.SetMosCqReason(why)
+}
+
+// delay is what is known of the way to the ear: the round trip of this leg, as
+// its last report had it, counts for both directions.
+func (l *leg) delay() emodel.Delay {
+	d := emodel.Delay{PacketMS: l.packetMS}
+	if st := l.streams[audioOut]; st != nil {
+		d.RoundTripUS = st.rttUS
+	}
+	return d
+}
+
+// fill says what a MOS was made of.
+func (t *Table) fill(m *fsagentv1.MosInputs, q emodel.Quality) {
+	m.SetIe(q.Inputs.Ie)
+	m.SetBpl(q.Inputs.Bpl)
+	m.SetPpl(q.Inputs.Ppl)
+	m.SetBurstR(q.Inputs.BurstR)
+	m.SetTaMs(q.Inputs.Ta)
+	m.SetAssumed(t.assumptions(q.Assumed))
+	m.SetExtrapolated(q.Flags&emodel.Extrapolated != 0)
+}
+
+// assumptions lists a set. The lists are shared: there are only a few sets, and
+// nobody changes a sample.
+func (t *Table) assumptions(a emodel.Assumed) []fsagentv1.Assumption {
+	list, ok := t.assumed[a]
+	if !ok {
+		for rest := uint32(a); rest != 0; rest &= rest - 1 {
+			list = append(list, fsagentv1.Assumption(bits.TrailingZeros32(rest)))
+		}
+		t.assumed[a] = list
+	}
+	return list
 }
 
 func (l *leg) stream(r rtcp.Report) *stream {
 	switch {
 	case r.Direction == rtcp.Inbound:
-		return &l.streams[audioIn]
+		return l.at(audioIn)
 	case r.Media() == rtcp.Video:
-		return &l.streams[videoOut]
+		return l.at(videoOut)
 	case r.Media() == rtcp.Text:
-		return &l.streams[textOut]
+		return l.at(textOut)
 	}
-	return &l.streams[audioOut]
+	return l.at(audioOut)
 }
 
 // codecOf a direction: what FreeSWITCH receives, or sends.
@@ -180,8 +249,11 @@ func source(s emodel.Standard) fsagentv1.MosSource {
 	return fsagentv1.MosSource_MOS_SOURCE_UNSPECIFIED
 }
 
-func reason(err error) fsagentv1.Reason {
+// reason is why there is no MOS of a direction.
+func (l *leg) reason(d rtcp.Direction, err error) fsagentv1.Reason {
 	switch {
+	case l.gap && l.codecOf(d) == "":
+		return fsagentv1.Reason_REASON_GAP
 	case errors.Is(err, emodel.ErrUnknownCodec):
 		return fsagentv1.Reason_REASON_UNKNOWN_CODEC
 	case errors.Is(err, emodel.ErrLossNotComputable):

@@ -24,10 +24,11 @@ func (l *leg) encode() []byte {
 		DomainName: l.domain, DomainRank: uint32(l.domainRank),
 		ReadCodec: l.readCodec, WriteCodec: l.writeCodec, ClockRate: l.clockRate,
 		RemoteIp: l.remoteIP, LocalIp: l.localIP, CallDirection: uint32(l.callDirection), OwnSsrc: l.ownSSRC,
-		CreatedTimeUs: l.created, AnsweredTimeUs: l.answered,
+		CreatedTimeUs: l.created, AnsweredTimeUs: l.answered, PacketMs: uint32(l.packetMS), LastEventUs: l.lastEvent,
+		HeldSinceUs: l.heldSince, HeldUs: l.held, Gap: l.gap, EndUnknown: l.endUnknown, Revived: l.revived,
 	}
 	for i := range l.streams {
-		if l.streams[i] != (stream{}) {
+		if l.streams[i] != nil {
 			m.Streams = append(m.Streams, l.streams[i].encode(i))
 		}
 	}
@@ -46,7 +47,20 @@ func (s *stream) encode(slot int) *fsagentv1.StreamState {
 		LostTotal: s.LostTotal, JitterCount: s.jitter.count, JitterSumNs: s.jitter.sum,
 		JitterMinNs: s.jitter.min, JitterMaxNs: s.jitter.max, RttUs: s.rttUS,
 		Reports: s.Reports, Intervals: s.Intervals, Started: s.Started,
+		LastUs: s.LastUS, StoppedUs: s.StoppedUS, PacketUs: uint32(s.PacketUS), NoMediaUs: s.SumNoMediaUS,
+		SumFlushed: s.SumFlushed, Pending: uint32(s.Pending), Artefacts: s.counts(),
+		SumRuns: s.SumRuns, RunsUnknown: s.RunsUnknown,
 	}.Build()
+}
+
+// counts are the artefacts met: number, count, number, count, ...
+func (s *stream) counts() (out []uint32) {
+	for n, count := range s.Counts {
+		if count > 0 {
+			out = append(out, uint32(n), count)
+		}
+	}
+	return out
 }
 
 // LoadLeg takes in a state that Changes gave. It is to be called after LoadCores
@@ -93,6 +107,15 @@ func checkState(m *fsagentv1.LegState) error {
 		if s.GetSlot() >= slots {
 			return fmt.Errorf("%w: stream slot %d", ErrState, s.GetSlot())
 		}
+		counts := s.GetArtefacts()
+		for i := 0; i < len(counts); i += 2 {
+			if i+1 == len(counts) || counts[i] >= rtcp.Kinds {
+				return fmt.Errorf("%w: counts of artefacts %v", ErrState, counts)
+			}
+		}
+		if s.GetPacketUs() > 1e6 || rtcp.Artefacts(s.GetPending())&^rtcp.Announced != 0 {
+			return fmt.Errorf("%w: packet time or announcements of stream %d", ErrState, s.GetSlot())
+		}
 	}
 	return nil
 }
@@ -101,7 +124,7 @@ func (l *leg) decode(m *fsagentv1.LegState) {
 	l.applied, l.loaded = m.GetApplied(), m.GetApplied()
 	l.recent.n = copy(l.recent.seq[:], m.GetRecent())
 	l.clock, l.endedClock = m.GetClockUs(), m.GetEndedClockUs()
-	if l.endedClock != 0 {
+	if l.endUnknown = m.GetEndUnknown() && l.endedClock != 0; l.endedClock != 0 && !l.endUnknown {
 		return
 	}
 	l.sipCallID, l.callID, l.callIDRank = m.GetSipCallId(), m.GetCallId(), uint8(m.GetCallIdRank())
@@ -111,8 +134,10 @@ func (l *leg) decode(m *fsagentv1.LegState) {
 	l.callDirection, l.ownSSRC = uint8(m.GetCallDirection()), m.GetOwnSsrc()
 	l.created, l.answered = m.GetCreatedTimeUs(), m.GetAnsweredTimeUs()
 	for _, s := range m.GetStreams() {
-		l.streams[s.GetSlot()].decode(s)
+		l.at(int(s.GetSlot())).decode(s)
 	}
+	l.packetMS, l.lastEvent = int64(min(m.GetPacketMs(), 1000)), m.GetLastEventUs()
+	l.heldSince, l.held, l.gap, l.revived = m.GetHeldSinceUs(), m.GetHeldUs(), m.GetGap(), m.GetRevived()
 	l.name()
 }
 
@@ -123,6 +148,12 @@ func (s *stream) decode(m *fsagentv1.StreamState) {
 		Reports: m.GetReports(), Intervals: m.GetIntervals(),
 		SumExpected: m.GetSumExpected(), SumLost: m.GetSumLost(), SumBefore: m.GetSumLostBefore(),
 		SumCoveredUS: m.GetSumCoveredUs(), LostTotal: m.GetLostTotal(),
+		LastUS: m.GetLastUs(), StoppedUS: m.GetStoppedUs(), PacketUS: int64(m.GetPacketUs()),
+		SumNoMediaUS: m.GetNoMediaUs(), SumFlushed: m.GetSumFlushed(), Pending: rtcp.Artefacts(m.GetPending()),
+		SumRuns: m.GetSumRuns(), RunsUnknown: m.GetRunsUnknown(),
+	}
+	for i := 0; i+1 < len(m.GetArtefacts()); i += 2 {
+		s.Counts[m.GetArtefacts()[i]] = m.GetArtefacts()[i+1]
 	}
 	s.jitter = summary{count: m.GetJitterCount(), sum: m.GetJitterSumNs(), min: m.GetJitterMinNs(), max: m.GetJitterMaxNs()}
 	s.rttUS = m.GetRttUs()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/fsagent/fsagent/internal/emodel"
 	"github.com/fsagent/fsagent/internal/event"
+	"github.com/fsagent/fsagent/internal/rtcp"
 )
 
 // Key identifies a leg: Unique-ID alone is not unique over restarts. Both as
@@ -35,8 +36,13 @@ type Table struct {
 	maxAge  int64
 	quality [2]*emodel.Model // by direction - 1
 
+	assumed map[emodel.Assumed][]fsagentv1.Assumption
+	trace   func(Step)
+	told    Step // what trace will be given
+
 	cores   map[string]*core
-	last    *core // that of the event before: most events come in runs
+	met     uint64 // how many cores were met
+	last    *core  // that of the event before: most events come in runs
 	live    int
 	ended   int
 	changed []*leg // dirty legs, in the order in which they became so
@@ -51,6 +57,7 @@ func NewTable(p Params) *Table {
 		linger:  p.Linger.Microseconds(),
 		maxAge:  p.MaxAge.Microseconds(),
 		quality: [2]*emodel.Model{emodel.NewModel(p.Inbound), emodel.NewModel(p.Outbound)},
+		assumed: make(map[emodel.Assumed][]fsagentv1.Assumption),
 		cores:   make(map[string]*core),
 	}
 }
@@ -58,6 +65,17 @@ func NewTable(p Params) *Table {
 // Len returns how many legs are alive and how many are remembered after their
 // end.
 func (t *Table) Len() (live, ended int) { return t.live, t.ended }
+
+// cause is the event that is being applied.
+type cause struct {
+	seq  uint64
+	e    event.Event
+	emit func(*fsagentv1.Sample)
+}
+
+// news reports whether the event was not yet in the state the leg was loaded
+// with.
+func (ev cause) news(l *leg) bool { return ev.seq > l.loaded }
 
 // Apply steps one event. seq is the sequence of its message in the events
 // stream (several events of one packed message share it), instance the
@@ -80,62 +98,88 @@ func (t *Table) Apply(seq uint64, instance string, raw []byte, emit func(*fsagen
 	if c == nil {
 		return Malformed
 	}
-	t.advance(c, id.TimeUS)
-	if kind == ofInstance {
+	ev := cause{seq, e, emit}
+	t.advance(c, ev)
+	switch kind {
+	case ofInstance:
 		return Applied
+	case snapshot:
+		return t.reconcile(c, ev)
+	case gap:
+		return t.miss(c, ev)
 	}
 	if len(id.UniqueID) == 0 {
 		return NoUniqueID
 	}
+	outcome := t.ofLeg(c, kind, ev)
+	if t.trace != nil {
+		t.tell(c, ev, outcome)
+	}
+	return outcome
+}
+
+// ofLeg applies an event of a leg.
+func (t *Table) ofLeg(c *core, kind kind, ev cause) Outcome {
+	id := ev.e.ID()
 	l := c.legs[string(id.UniqueID)]
 	switch {
 	case l == nil:
-		if happened(e, kind) < c.clock-t.linger {
+		if happened(ev.e, kind) < c.clock-t.linger {
 			return Late
 		}
 		if !plain(id.UniqueID) {
 			return Malformed
 		}
 		l = newLeg(c, string(id.UniqueID))
-	case seq <= l.loaded:
+	case !ev.news(l):
 		return Replayed
 	case l.recent.has(id.Sequence):
 		return Duplicate
-	case l.endedClock != 0 && !begins(e, kind, l):
+	case l.endedClock != 0 && !l.endUnknown && !begins(ev.e, kind, l):
 		if kind == message {
 			return AfterEnd
 		}
 		return Applied // CHANNEL_DESTROY always comes; it has nothing to add
 	}
-	return t.step(c, l, kind, e, seq, emit)
+	return t.step(c, l, kind, ev)
 }
 
 // step applies an event that is new to its leg. A leg that the table does not
 // have yet gets in only if the event could be read.
-func (t *Table) step(c *core, l *leg, kind kind, e event.Event, seq uint64, emit func(*fsagentv1.Sample)) Outcome {
+func (t *Table) step(c *core, l *leg, kind kind, ev cause) Outcome {
+	e := ev.e
+	var r rtcp.Report
+	if kind == message {
+		var err error
+		if r, err = rtcp.Parse(e, l.ownSSRC); err != nil {
+			return MalformedReport
+		}
+	}
 	if l.endedClock != 0 {
-		t.revive(c, l)
+		t.revive(c, l, begins(e, kind, l))
+	}
+	l.lastEvent = max(l.lastEvent, e.ID().TimeUS)
+	if l.index < 0 {
+		t.adopt(c, l)
+		l.inherit(c, kind, e.ID().TimeUS, t.maxAge)
 	}
 	ends := kind == hangup || kind == destroy
 	if kind == message {
-		s, ok := t.report(l, e)
-		if !ok {
-			return MalformedReport
-		}
-		if s != nil {
-			emit(s)
+		if s := t.report(l, r, e); s != nil {
+			ev.emit(s)
 		}
 	} else {
 		l.identify(e, kind)
 		if ends {
-			emit(t.legEnd(l, e))
+			s := t.legEnd(l, e)
+			if t.trace != nil {
+				t.told.Sample = s
+			}
+			ev.emit(s)
 		}
 	}
-	if l.index < 0 {
-		t.adopt(c, l)
-	}
 	l.recent.add(e.ID().Sequence)
-	l.applied, l.clock = seq, c.clock
+	l.applied, l.clock = ev.seq, c.clock
 	if ends {
 		t.end(c, l)
 	}

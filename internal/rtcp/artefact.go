@@ -41,11 +41,27 @@ const (
 	StaleSender
 	// LossCut: more lost than expected. Cut to the expectation.
 	LossCut
+	// PartialMedia: media came in less than half of the interval.
+	PartialMedia
+	// Flushed: FreeSWITCH flushed its buffer after a hold or for a bridge, and
+	// counts that as lost. Set aside.
+	Flushed
+	// Gap: reports of the server were dropped, the interval may span them.
+	Gap
+	// Held: the leg was on hold in the interval or a part of it.
+	Held
+	// CodecChanged: the codec changed in the interval.
+	CodecChanged
+
+	artefactEnd
 )
+
+// Announced are the artefacts that no report shows: other events tell them.
+const Announced = Flushed | Gap | Held | CodecChanged
 
 var names = [...]string{
 	"", "baseline", "ssrc_changed", "counters_restarted", "phantom_loss", "before_media", "no_media", "after_no_media",
-	"negative_loss", "no_block", "overtaken", "impossible", "rtt_implausible", "cycle_added", "stale_sender", "loss_cut",
+	"negative_loss", "no_block", "overtaken", "impossible", "rtt_implausible", "cycle_added", "stale_sender", "loss_cut", "partial_media", "flushed", "gap", "held", "codec_changed",
 }
 
 // Has reports whether all of b are in a.

@@ -30,6 +30,6 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("got %+v", r)
 		}
 		var s rtcp.Stream
-		s.Next(r, e.ID().Sequence, e.ID().TimeUS)
+		s.Next(r, e.ID().Sequence, e.ID().TimeUS, 0)
 	})
 }

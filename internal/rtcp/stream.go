@@ -11,7 +11,14 @@ type Stream struct {
 	Lost     int32  // cumulative loss that goes with Highest
 	MovedUS  int64  // event time of that report, microseconds since 1970
 	Silent   bool   // a report since then found the number where it was
-	Sender   uint64 // NTP time of the last sender report seen, 32.32 bits
+	// LastUS is the event time of the latest report, StoppedUS when the number
+	// stopped as far as reports can tell; MovedUS while it has not.
+	LastUS, StoppedUS int64
+	// PacketUS is the packet time that intervals showed; 0 before the first.
+	PacketUS int64
+	// Pending are artefacts of the next interval that other events announced.
+	Pending Artefacts
+	Sender  uint64 // NTP time of the last sender report seen, 32.32 bits
 
 	Reports   uint32 // reports counted
 	Intervals uint32 // intervals made of them
@@ -23,7 +30,19 @@ type Stream struct {
 	SumCoveredUS int64
 	// LostTotal is the greatest SumLost so far: it never falls.
 	LostTotal int64
+	// SumNoMediaUS is the time without media between the first report and the
+	// last; SumFlushed the packets set aside as flushed.
+	SumNoMediaUS, SumFlushed int64
+	// SumRuns is how many runs the lost packets came in; RunsUnknown says that
+	// some intervals did not tell.
+	SumRuns     int64
+	RunsUnknown bool
+	// Counts is how many reports had each artefact, by number.
+	Counts [Kinds]uint32
 }
+
+// Kinds is the number of artefacts, and one more.
+const Kinds = 21
 
 // Interval is what one report adds to the ones before it.
 type Interval struct {
@@ -37,9 +56,16 @@ type Interval struct {
 	// Expected and Lost packets, 0 or more, Lost at most Expected. Packets
 	// expected is 0 and Known false when the stream stands still.
 	Expected, Lost int64
-	// LengthUS is the time covered: since the last report whose highest sequence
-	// number moved.
+	// LengthUS is the time the packets belong to: since the last report whose
+	// highest sequence number moved or, after it stopped, since it stopped.
 	LengthUS int64
+	// NoMediaUS is the time since the report before this one in which no media
+	// came. It is found by the packet time, so it is 0 until an interval or the
+	// negotiation has shown that.
+	NoMediaUS int64
+	// Flushed packets are counted as lost by FreeSWITCH, but it threw them away
+	// itself or may have. Not in Lost.
+	Flushed int64
 	// Artefacts of the report and of its relation to the others.
 	Artefacts Artefacts
 }
@@ -65,8 +91,18 @@ const (
 // 95 % of its streams have on a perfect line (switch_rtp.c, rtcp_stats), and
 // counts 0. If it says more, the phantom cannot be told from a loss and all is
 // counted. So the total can be wrong by 1 in either direction, no more.
-func (s *Stream) Next(r Report, seq uint64, atUS int64) Interval {
+//
+// packetUS is the negotiated packet time in microseconds, 0 if it is unknown.
+func (s *Stream) Next(r Report, seq uint64, atUS, packetUS int64) Interval {
 	iv := Interval{Artefacts: r.Artefacts}
+	s.next(r, seq, atUS, packetUS, &iv)
+	for n := range iv.Artefacts.Numbers() {
+		s.Counts[n]++
+	}
+	return iv
+}
+
+func (s *Stream) next(r Report, seq uint64, atUS, packetUS int64, iv *Interval) {
 	if r.SenderNTP != 0 && r.Direction == Outbound {
 		if r.SenderNTP == s.Sender {
 			iv.Artefacts |= StaleSender
@@ -75,27 +111,31 @@ func (s *Stream) Next(r Report, seq uint64, atUS int64) Interval {
 	}
 	switch {
 	case !r.HasBlock:
-		return iv
+		return
 	case r.Direction == Inbound && r.SSRC == 0:
 		iv.Artefacts |= BeforeMedia
-		return iv
+		return
 	case impossible(r):
 		iv.Artefacts |= Impossible
-		return iv
+		return
 	}
 	s.Reports++
 	iv.Counted, iv.Moving = true, true
 	if s.Started && seq < s.Sequence {
 		iv.Artefacts |= Overtaken
-		return iv
+		return
 	}
 	s.Sequence = max(seq, s.Sequence)
-	s.compare(r, atUS, &iv)
-	return iv
+	iv.Artefacts |= s.Pending &^ Flushed
+	s.compare(r, atUS, packetUS, iv)
+	s.LastUS = max(atUS, s.LastUS)
+	if iv.Moving {
+		s.Pending = 0
+	}
 }
 
 // compare finds the interval between the stream's last report and r.
-func (s *Stream) compare(r Report, atUS int64, iv *Interval) {
+func (s *Stream) compare(r Report, atUS, packetUS int64, iv *Interval) {
 	switch {
 	case !s.Started:
 		s.begin(r, atUS, iv, Baseline)
@@ -107,6 +147,8 @@ func (s *Stream) compare(r Report, atUS int64, iv *Interval) {
 		s.Silent = true
 		iv.Moving = false
 		iv.Artefacts |= NoMedia
+		iv.NoMediaUS = max(atUS-s.LastUS, 0)
+		s.SumNoMediaUS += iv.NoMediaUS
 		return
 	}
 	length := max(atUS-s.MovedUS, 0)
@@ -121,20 +163,24 @@ func (s *Stream) compare(r Report, atUS int64, iv *Interval) {
 	if wrapped {
 		iv.Artefacts |= CycleAdded
 	}
-	if s.Silent {
-		iv.Artefacts |= AfterNoMedia
-	}
 	if lost > expected {
 		iv.Artefacts |= LossCut
 		lost = expected
 	}
+	if s.Pending.Has(Flushed) && lost > 0 && r.Direction == Inbound {
+		iv.Artefacts |= Flushed
+		iv.Flushed, lost = lost, 0
+	}
 	s.add(expected, lost, length)
+	s.SumFlushed += iv.Flushed
 	if lost < 0 {
 		iv.Artefacts |= NegativeLoss
 		lost = 0
 	}
 	iv.Known, iv.Expected, iv.Lost, iv.LengthUS = true, expected, lost, length
+	stopped := s.outage(atUS, packetUS, iv)
 	s.settle(r, atUS)
+	s.StoppedUS = stopped
 }
 
 // impossible reports whether nobody can have counted so: the counter has 24
@@ -152,6 +198,15 @@ func (s *Stream) add(expected, lost, length int64) {
 	s.SumLost += lost
 	s.SumCoveredUS += length
 	s.LostTotal = max(s.LostTotal, s.SumLost)
+	switch {
+	case lost == 0:
+	case lost == 1 || lost == expected-1:
+		// The highest packet of a report has arrived. So no run goes on into the
+		// next interval, and where only one arrived all others are one run.
+		s.SumRuns++
+	default:
+		s.RunsUnknown = true
+	}
 }
 
 // begin makes r the baseline.
@@ -173,7 +228,7 @@ func (s *Stream) begin(r Report, atUS int64, iv *Interval, why Artefacts) {
 }
 
 func (s *Stream) settle(r Report, atUS int64) {
-	s.Highest, s.Lost, s.MovedUS, s.Silent = r.Highest, r.Lost, atUS, false
+	s.Highest, s.Lost, s.MovedUS, s.StoppedUS, s.Silent = r.Highest, r.Lost, atUS, atUS, false
 }
 
 // moved returns by how many packets the highest sequence number went on in

@@ -65,7 +65,7 @@ func TestStream(t *testing.T) {
 			var s rtcp.Stream
 			var iv rtcp.Interval
 			for i, r := range tt.reports {
-				iv = s.Next(r, uint64(i+1), int64(i+1)*5*second)
+				iv = s.Next(r, uint64(i+1), int64(i+1)*5*second, 0)
 			}
 			if iv.Artefacts != tt.artefacts {
 				t.Errorf("artefacts: got %q, want %q", iv.Artefacts, tt.artefacts)
@@ -86,9 +86,9 @@ func TestSilenceIsOneInterval(t *testing.T) {
 	t.Parallel()
 	var s rtcp.Stream
 	for i, highest := range []uint32{1000, 1050, 1050, 1050, 1050} {
-		s.Next(in(1, highest, 0), uint64(i+1), int64(i)*second)
+		s.Next(in(1, highest, 0), uint64(i+1), int64(i)*second, 0)
 	}
-	iv := s.Next(in(1, 1300, 201), 6, 6*second)
+	iv := s.Next(in(1, 1300, 201), 6, 6*second, 0)
 	if !iv.Known || iv.LengthUS != 5*second || iv.Expected != 250 || iv.Lost != 201 {
 		t.Errorf("got %+v, want 201 of 250 in 5 s", iv)
 	}
@@ -104,11 +104,11 @@ func TestStaleSender(t *testing.T) {
 	var s rtcp.Stream
 	r := out(1, 1000, 0)
 	r.SenderNTP = 7
-	if iv := s.Next(r, 1, second); iv.Artefacts.Has(rtcp.StaleSender) {
+	if iv := s.Next(r, 1, second, 0); iv.Artefacts.Has(rtcp.StaleSender) {
 		t.Error("the first report is stale")
 	}
 	r.Highest = 1050
-	if iv := s.Next(r, 2, 2*second); iv.Artefacts != rtcp.StaleSender || !iv.Known {
+	if iv := s.Next(r, 2, 2*second, 0); iv.Artefacts != rtcp.StaleSender || !iv.Known {
 		t.Errorf("got %+v, want a known interval of a receiver report", iv)
 	}
 }
@@ -121,7 +121,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 	sums := func(order ...int) (expected, lost int64, artefacts rtcp.Artefacts) {
 		var s rtcp.Stream
 		for _, i := range order {
-			artefacts |= s.Next(reports[i], uint64(i+1), int64(i+1)*5*second).Artefacts
+			artefacts |= s.Next(reports[i], uint64(i+1), int64(i+1)*5*second, 0).Artefacts
 		}
 		return s.SumExpected, s.SumLost, artefacts
 	}
@@ -159,7 +159,7 @@ func FuzzStream(f *testing.F) {
 		for _, make := range []func(uint32, uint32, int32) rtcp.Report{in, out} {
 			var s rtcp.Stream
 			for i, r := range []rtcp.Report{make(1, h1, int32(l1)), make(1+ssrc%2, h2, int32(l2)), make(1, h1+50, int32(l2)), make(1, h2, int32(l1))} {
-				iv := s.Next(r, uint64(i+1), int64(i)*(length%(1<<40)))
+				iv := s.Next(r, uint64(i+1), int64(i)*(length%(1<<40)), 0)
 				switch {
 				case iv.Lost < 0 || iv.Expected < 0 || iv.Lost > iv.Expected || iv.LengthUS < 0:
 					t.Fatalf("interval %+v of %+v", iv, r)

@@ -8,30 +8,80 @@ import (
 
 // Names of the metrics. docs/metrics.md says what each one means.
 const (
-	RTCPJitter          = "freeswitch.rtcp.jitter"           // ms
-	RTCPPacketsLost     = "freeswitch.rtcp.packets_lost"     // {packet}
-	RTCPPacketsExpected = "freeswitch.rtcp.packets_expected" // {packet}
-	RTCPFractionLost    = "freeswitch.rtcp.fraction_lost"    // 1
-	RTCPRoundTripTime   = "freeswitch.rtcp.round_trip_time"  // ms
-	RTCPMOS             = "freeswitch.rtcp.mos_score"        // {score}
+	RTCPJitter          = "freeswitch.rtcp.jitter"
+	RTCPPacketsLost     = "freeswitch.rtcp.packets_lost"
+	RTCPPacketsExpected = "freeswitch.rtcp.packets_expected"
+	RTCPFractionLost    = "freeswitch.rtcp.fraction_lost"
+	RTCPRoundTripTime   = "freeswitch.rtcp.round_trip_time"
+	RTCPMOS             = "freeswitch.rtcp.mos_score"
+	RTCPNoMedia         = "freeswitch.rtcp.no_media"
 
-	QOSMOS          = "freeswitch.qos.mos_score"     // {score}
-	QOSJitterAvg    = "freeswitch.qos.jitter_avg"    // ms
-	QOSJitterMin    = "freeswitch.qos.jitter_min"    // ms
-	QOSJitterMax    = "freeswitch.qos.jitter_max"    // ms
-	QOSTotalPackets = "freeswitch.qos.total_packets" // {packet}
-	QOSPacketLoss   = "freeswitch.qos.packet_loss"   // {packet}
-	QOSTotalBytes   = "freeswitch.qos.total_bytes"   // By
+	QOSMOS          = "freeswitch.qos.mos_score"
+	QOSJitterAvg    = "freeswitch.qos.jitter_avg"
+	QOSJitterMin    = "freeswitch.qos.jitter_min"
+	QOSJitterMax    = "freeswitch.qos.jitter_max"
+	QOSTotalPackets = "freeswitch.qos.total_packets"
+	QOSPacketLoss   = "freeswitch.qos.packet_loss"
+	QOSTotalBytes   = "freeswitch.qos.total_bytes"
 
-	LegMOS         = "freeswitch.leg.mos"          // {score}
-	LegJitter      = "freeswitch.leg.jitter"       // ms
-	LegJitterMax   = "freeswitch.leg.jitter_max"   // ms
-	LegPackets     = "freeswitch.leg.packets"      // {packet}
-	LegPacketsLost = "freeswitch.leg.packets_lost" // {packet}
-	LegBytes       = "freeswitch.leg.bytes"        // By
-	LegRTT         = "freeswitch.leg.rtt"          // ms
-	LegCoverage    = "freeswitch.leg.coverage"     // 1
+	LegMOS               = "freeswitch.leg.mos"
+	LegMOSConversational = "freeswitch.leg.mos_cq"
+	LegJitter            = "freeswitch.leg.jitter"
+	LegJitterMax         = "freeswitch.leg.jitter_max"
+	LegPackets           = "freeswitch.leg.packets"
+	LegPacketsLost       = "freeswitch.leg.packets_lost"
+	LegPacketsFlushed    = "freeswitch.leg.packets_flushed"
+	LegPacketsUnreported = "freeswitch.leg.packets_unreported"
+	LegBytes             = "freeswitch.leg.bytes"
+	LegLossBurstRatio    = "freeswitch.leg.loss_burst_ratio"
+	LegRTT               = "freeswitch.leg.rtt"
+	LegNoMedia           = "freeswitch.leg.no_media"
+	LegCoverage          = "freeswitch.leg.coverage"
 )
+
+// Metric is what is said of a metric to whoever stores it.
+type Metric struct {
+	Name string
+	// Unit is UCUM, annotations in braces.
+	Unit        string
+	Description string
+	// Whole: its values are whole numbers.
+	Whole bool
+}
+
+// Metrics are all metrics, in the order in which Values gives them. Each is a
+// gauge; RTCPPacketsLost can be sent as a cumulative sum.
+func Metrics() []Metric {
+	return []Metric{
+		{RTCPJitter, "ms", "Interarrival jitter of a report (RFC 3550).", false},
+		{RTCPPacketsLost, "{packet}", "RTP packets lost between two reports.", true},
+		{RTCPPacketsExpected, "{packet}", "RTP packets expected between two reports.", true},
+		{RTCPFractionLost, "1", "Share of the expected packets that was lost between two reports.", false},
+		{RTCPRoundTripTime, "ms", "Round-trip time as FreeSWITCH reports it.", false},
+		{RTCPMOS, "{score}", "E-model listening quality between two reports.", false},
+		{RTCPNoMedia, "ms", "Time without media since the report before, if there was any.", false},
+		{QOSMOS, "{score}", "MOS of the worse direction of an ended leg.", false},
+		{QOSJitterAvg, "ms", "Mean of the mean jitter of both directions of an ended leg.", false},
+		{QOSJitterMin, "ms", "Least jitter reported in either direction of an ended leg.", false},
+		{QOSJitterMax, "ms", "Greatest jitter reported in either direction of an ended leg.", false},
+		{QOSTotalPackets, "{packet}", "RTP packets received and sent by an ended leg.", true},
+		{QOSPacketLoss, "{packet}", "RTP packets lost in both directions of an ended leg.", true},
+		{QOSTotalBytes, "By", "RTP bytes received and sent by an ended leg.", true},
+		{LegMOS, "{score}", "MOS of one direction of an ended leg.", false},
+		{LegMOSConversational, "{score}", "E-model conversational quality of one direction of an ended leg.", false},
+		{LegJitter, "ms", "Mean jitter of one direction of an ended leg.", false},
+		{LegJitterMax, "ms", "Greatest jitter of one direction of an ended leg.", false},
+		{LegPackets, "{packet}", "RTP packets of one direction of an ended leg.", true},
+		{LegPacketsLost, "{packet}", "RTP packets lost in one direction of an ended leg.", true},
+		{LegPacketsFlushed, "{packet}", "RTP packets that FreeSWITCH reported as lost and had flushed itself.", true},
+		{LegPacketsUnreported, "{packet}", "RTP packets sent before the first and after the last report.", true},
+		{LegBytes, "By", "RTP bytes of one direction of an ended leg.", true},
+		{LegLossBurstRatio, "1", "Mean length of the runs of lost packets over that of random loss.", false},
+		{LegRTT, "ms", "Last round-trip time of one direction of an ended leg.", false},
+		{LegNoMedia, "ms", "Time without media in one direction of an ended leg.", false},
+		{LegCoverage, "1", "Share of the answered time that reports of one direction cover.", false},
+	}
+}
 
 // Value is one metric of a sample.
 type Value struct {
@@ -54,7 +104,11 @@ func Values(s *fsagentv1.Sample) iter.Seq[Value] {
 		case LegEnd:
 			m := s.GetLegEnd()
 			w.legEnd(m)
-			answered := s.GetTimeUs() - m.GetAnsweredTimeUs()
+			end := s.GetTimeUs()
+			if m.GetLastEventUs() > 0 {
+				end = m.GetLastEventUs() // its own end was not seen
+			}
+			answered := end - m.GetAnsweredTimeUs()
 			if m.GetAnsweredTimeUs() == 0 {
 				answered = 0
 			}
@@ -91,6 +145,7 @@ func (w *walk) report(m *fsagentv1.Report) {
 	w.float(RTCPFractionLost, m.HasFractionLost(), m.GetFractionLost())
 	w.float(RTCPRoundTripTime, m.HasRoundTripTimeMs(), m.GetRoundTripTimeMs())
 	w.float(RTCPMOS, m.HasMos(), m.GetMos())
+	w.float(RTCPNoMedia, m.GetNoMediaUs() > 0, float64(m.GetNoMediaUs())/1e3)
 }
 
 func (w *walk) legEnd(m *fsagentv1.LegEnd) {
@@ -109,12 +164,17 @@ func (w *walk) summary(m *fsagentv1.DirectionSummary, answered int64) {
 		return
 	}
 	w.float(LegMOS, m.HasMos(), m.GetMos())
+	w.float(LegMOSConversational, m.HasMosCq(), m.GetMosCq())
 	w.float(LegJitter, m.HasJitterMeanMs(), m.GetJitterMeanMs())
 	w.float(LegJitterMax, m.HasJitterMaxMs(), m.GetJitterMaxMs())
 	w.whole(LegPackets, m.HasPackets(), m.GetPackets())
 	w.whole(LegPacketsLost, m.HasPacketsLost(), m.GetPacketsLost())
+	w.whole(LegPacketsFlushed, m.GetPacketsFlushed() > 0, m.GetPacketsFlushed())
+	w.whole(LegPacketsUnreported, m.HasPacketsUnreported(), m.GetPacketsUnreported())
 	w.whole(LegBytes, m.HasBytes(), m.GetBytes())
+	w.float(LegLossBurstRatio, m.HasLossBurstRatio(), m.GetLossBurstRatio())
 	w.float(LegRTT, m.HasRoundTripTimeMs(), m.GetRoundTripTimeMs())
+	w.float(LegNoMedia, m.GetNoMediaUs() > 0, float64(m.GetNoMediaUs())/1e3)
 	if answered > 0 {
 		w.float(LegCoverage, true, min(float64(m.GetCoveredUs())/float64(answered), 1))
 	}

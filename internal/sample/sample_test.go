@@ -99,15 +99,42 @@ func TestValues(t *testing.T) {
 	}
 	want := []string{
 		sample.QOSMOS, sample.QOSJitterAvg, sample.QOSJitterMin, sample.QOSJitterMax, sample.QOSTotalPackets, sample.QOSPacketLoss,
-		sample.QOSTotalBytes, sample.LegMOS, sample.LegJitter, sample.LegJitterMax, sample.LegPackets, sample.LegPacketsLost,
-		sample.LegBytes, sample.LegCoverage, sample.LegMOS, sample.LegJitter, sample.LegJitterMax, sample.LegPackets,
-		sample.LegPacketsLost, sample.LegBytes, sample.LegRTT, sample.LegCoverage,
+		sample.QOSTotalBytes,
+		sample.LegMOS, sample.LegMOSConversational, sample.LegJitter, sample.LegJitterMax, sample.LegPackets, sample.LegPacketsLost,
+		sample.LegBytes, sample.LegCoverage,
+		sample.LegMOS, sample.LegMOSConversational, sample.LegJitter, sample.LegJitterMax, sample.LegPackets, sample.LegPacketsLost,
+		sample.LegPacketsUnreported, sample.LegBytes, sample.LegRTT, sample.LegCoverage,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
 	for v := range sample.Values(&fsagentv1.Sample{}) {
 		t.Errorf("a sample without body has %s", v.Metric)
+	}
+}
+
+// TestMetricsAreInOrder: Metrics has every value that a sample gives, in the
+// order in which it gives them, each name once, with a unit and a description.
+func TestMetricsAreInOrder(t *testing.T) {
+	t.Parallel()
+	place := map[string]int{}
+	for i, m := range sample.Metrics() {
+		if _, twice := place[m.Name]; twice || m.Unit == "" || m.Description == "" {
+			t.Errorf("metric %+v", m)
+		}
+		place[m.Name] = i
+	}
+	for _, name := range recording.Names() {
+		for _, s := range measured(t, name) {
+			last, direction := -1, s.GetDirection()
+			for v := range sample.Values(s) {
+				i, ok := place[v.Metric]
+				if !ok || v.Direction == direction && i <= last || v.Whole != sample.Metrics()[i].Whole {
+					t.Fatalf("%s: %s of %s is not in the list, or not in its place", name, v.Metric, sample.IdentityOf(s))
+				}
+				last, direction = i, v.Direction
+			}
+		}
 	}
 }
 

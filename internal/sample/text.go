@@ -101,6 +101,9 @@ func ReasonName(r fsagentv1.Reason) string { return enum(r.String(), "REASON_") 
 // ArtefactName is the name of an artefact as labels and text have it.
 func ArtefactName(a fsagentv1.Artefact) string { return enum(a.String(), "ARTEFACT_") }
 
+// AssumptionName is the name of an input that was not measured.
+func AssumptionName(a fsagentv1.Assumption) string { return enum(a.String(), "ASSUMPTION_") }
+
 // MOSSourceName is the value of the labels mos_source and mos_model, "" for none.
 func MOSSourceName(s fsagentv1.MosSource) string {
 	return strings.ReplaceAll(enum(s.String(), "MOS_SOURCE_"), "_", ".")
@@ -111,7 +114,9 @@ func appendReportNotes(b []byte, m *fsagentv1.Report) []byte {
 	n.text("mos_source", MOSSourceName(m.GetMosSource()))
 	n.text("mos_reason", ReasonName(m.GetMosReason()))
 	n.flag("concealment_assumed", m.GetConcealmentAssumed())
+	n.quality("", m)
 	n.number("packets_lost_total", m.GetPacketsLostTotal())
+	n.number("packets_flushed", m.GetPacketsFlushed())
 	n.number("interval_us", m.GetIntervalUs())
 	for _, a := range m.GetArtefacts() {
 		n.text("artefact", ArtefactName(a))
@@ -129,6 +134,11 @@ func appendLegEndNotes(b []byte, m *fsagentv1.LegEnd) []byte {
 	n.number("created_time_us", m.GetCreatedTimeUs())
 	n.number("answered_time_us", m.GetAnsweredTimeUs())
 	n.text("hangup_cause", m.GetHangupCause())
+	n.text("end_reason", ReasonName(m.GetEndReason()))
+	n.number("last_event_us", m.GetLastEventUs())
+	n.flag("after_end_unknown", m.GetAfterEndUnknown())
+	n.number("held_us", m.GetHeldUs())
+	n.flag("gap", m.GetGap())
 	n.summary("inbound", m.GetInbound())
 	n.summary("outbound", m.GetOutbound())
 	return n
@@ -140,7 +150,55 @@ func (n *notes) summary(direction string, m *fsagentv1.DirectionSummary) {
 	n.text(direction+" mos_source", MOSSourceName(m.GetMosSource()))
 	n.text(direction+" mos_reason", ReasonName(m.GetMosReason()))
 	n.flag(direction+" concealment_assumed", m.GetConcealmentAssumed())
+	n.quality(direction+" ", m)
+	n.text(direction+" burst_ratio_reason", ReasonName(m.GetBurstRatioReason()))
 	n.number(direction+" packets_expected", m.GetPacketsExpected())
 	n.number(direction+" packets_lost_before", m.GetPacketsLostBefore())
 	n.number(direction+" covered_us", m.GetCoveredUs())
+	n.number(direction+" unreported_us", m.GetUnreportedUs())
+	for _, a := range m.GetArtefacts() {
+		n.text(direction+" artefact", ArtefactName(a.GetArtefact())+" x "+strconv.FormatUint(uint64(a.GetCount()), 10))
+	}
+}
+
+// rated is a message with a conversational MOS and its inputs.
+type rated interface {
+	HasMosCq() bool
+	GetMosCq() float64
+	GetMosReason() fsagentv1.Reason
+	GetMosCqReason() fsagentv1.Reason
+	GetMosInputs() *fsagentv1.MosInputs
+}
+
+// quality is the conversational MOS, and what both MOS were made of.
+func (n *notes) quality(prefix string, m rated) {
+	if m.HasMosCq() {
+		n.text(prefix+"mos_cq", strconv.FormatFloat(m.GetMosCq(), 'g', -1, 64))
+	}
+	if m.GetMosCqReason() != m.GetMosReason() {
+		n.text(prefix+"mos_cq_reason", ReasonName(m.GetMosCqReason()))
+	}
+	in := m.GetMosInputs()
+	if in == nil {
+		return
+	}
+	b := []byte("ie=")
+	b = strconv.AppendFloat(b, in.GetIe(), 'g', -1, 64)
+	b = strconv.AppendFloat(append(b, " bpl="...), in.GetBpl(), 'g', -1, 64)
+	b = strconv.AppendFloat(append(b, " ppl="...), in.GetPpl(), 'g', -1, 64)
+	b = strconv.AppendFloat(append(b, " burst_r="...), in.GetBurstR(), 'g', -1, 64)
+	if in.GetTaMs() > 0 {
+		b = strconv.AppendFloat(append(b, " ta_ms="...), in.GetTaMs(), 'g', -1, 64)
+	}
+	for i, a := range in.GetAssumed() {
+		sep := "+"
+		if i == 0 {
+			sep = " assumed="
+		}
+		b = append(append(b, sep...), AssumptionName(a)...)
+	}
+	if in.GetExtrapolated() {
+		b = append(b, " extrapolated"...)
+	}
+	*n = append(append(append(append(append(*n, "    "...), prefix...), "mos_inputs: "...), b...), '\n')
 }

@@ -164,6 +164,13 @@ const (
 	Reason_REASON_BASELINE Reason = 10
 	// The report contradicts itself or the ones before it.
 	Reason_REASON_IMPLAUSIBLE Reason = 11
+	// No round-trip time is known, so no delay, so no conversational quality.
+	Reason_REASON_NO_ROUND_TRIP Reason = 12
+	// Media came in less than half of the interval: the loss of the few packets
+	// says nothing of the rest.
+	Reason_REASON_PARTIAL_MEDIA Reason = 13
+	// Reports count lost packets and not the runs they were lost in.
+	Reason_REASON_RUNS_UNKNOWN Reason = 14
 )
 
 // Enum value maps for Reason.
@@ -181,6 +188,9 @@ var (
 		9:  "REASON_NO_PACKETS",
 		10: "REASON_BASELINE",
 		11: "REASON_IMPLAUSIBLE",
+		12: "REASON_NO_ROUND_TRIP",
+		13: "REASON_PARTIAL_MEDIA",
+		14: "REASON_RUNS_UNKNOWN",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":         0,
@@ -195,6 +205,9 @@ var (
 		"REASON_NO_PACKETS":          9,
 		"REASON_BASELINE":            10,
 		"REASON_IMPLAUSIBLE":         11,
+		"REASON_NO_ROUND_TRIP":       12,
+		"REASON_PARTIAL_MEDIA":       13,
+		"REASON_RUNS_UNKNOWN":        14,
 	}
 )
 
@@ -217,6 +230,85 @@ func (Reason) Type() protoreflect.EnumType {
 }
 
 func (x Reason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Input of the E-model, and where its value came from if it was not measured.
+type Assumption int32
+
+const (
+	Assumption_ASSUMPTION_UNSPECIFIED Assumption = 0
+	// The receiver conceals lost G.711 packets (Bpl 25.1).
+	Assumption_ASSUMPTION_CONCEALMENT Assumption = 1
+	// The receiver does not conceal lost G.711 packets (Bpl 4.3).
+	Assumption_ASSUMPTION_NO_CONCEALMENT Assumption = 2
+	// BurstR is 1: reports do not tell how losses are spread.
+	Assumption_ASSUMPTION_RANDOM_LOSS Assumption = 3
+	// No packet was discarded by the receiver's jitter buffer.
+	Assumption_ASSUMPTION_NO_DISCARD Assumption = 4
+	// The one-way delay is half of the round-trip time.
+	Assumption_ASSUMPTION_SYMMETRIC_DELAY Assumption = 5
+	// The depth of the jitter buffer, from the configuration.
+	Assumption_ASSUMPTION_JITTER_BUFFER Assumption = 6
+	// The packet time is 20 ms: FreeSWITCH did not say.
+	Assumption_ASSUMPTION_PACKET_TIME Assumption = 7
+	// The constants of the codec are not verified.
+	Assumption_ASSUMPTION_PROVISIONAL Assumption = 8
+	// The echo losses of G.107 Table 3 (TELR 65 dB, WEPL 110 dB).
+	Assumption_ASSUMPTION_ECHO Assumption = 9
+	// A, the advantage of access, is 0.
+	Assumption_ASSUMPTION_NO_ADVANTAGE Assumption = 10
+)
+
+// Enum value maps for Assumption.
+var (
+	Assumption_name = map[int32]string{
+		0:  "ASSUMPTION_UNSPECIFIED",
+		1:  "ASSUMPTION_CONCEALMENT",
+		2:  "ASSUMPTION_NO_CONCEALMENT",
+		3:  "ASSUMPTION_RANDOM_LOSS",
+		4:  "ASSUMPTION_NO_DISCARD",
+		5:  "ASSUMPTION_SYMMETRIC_DELAY",
+		6:  "ASSUMPTION_JITTER_BUFFER",
+		7:  "ASSUMPTION_PACKET_TIME",
+		8:  "ASSUMPTION_PROVISIONAL",
+		9:  "ASSUMPTION_ECHO",
+		10: "ASSUMPTION_NO_ADVANTAGE",
+	}
+	Assumption_value = map[string]int32{
+		"ASSUMPTION_UNSPECIFIED":     0,
+		"ASSUMPTION_CONCEALMENT":     1,
+		"ASSUMPTION_NO_CONCEALMENT":  2,
+		"ASSUMPTION_RANDOM_LOSS":     3,
+		"ASSUMPTION_NO_DISCARD":      4,
+		"ASSUMPTION_SYMMETRIC_DELAY": 5,
+		"ASSUMPTION_JITTER_BUFFER":   6,
+		"ASSUMPTION_PACKET_TIME":     7,
+		"ASSUMPTION_PROVISIONAL":     8,
+		"ASSUMPTION_ECHO":            9,
+		"ASSUMPTION_NO_ADVANTAGE":    10,
+	}
+)
+
+func (x Assumption) Enum() *Assumption {
+	p := new(Assumption)
+	*p = x
+	return p
+}
+
+func (x Assumption) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Assumption) Descriptor() protoreflect.EnumDescriptor {
+	return file_fsagent_v1_fsagent_proto_enumTypes[3].Descriptor()
+}
+
+func (Assumption) Type() protoreflect.EnumType {
+	return &file_fsagent_v1_fsagent_proto_enumTypes[3]
+}
+
+func (x Assumption) Number() protoreflect.EnumNumber {
 	return protoreflect.EnumNumber(x)
 }
 
@@ -258,6 +350,19 @@ const (
 	Artefact_ARTEFACT_STALE_SENDER Artefact = 14
 	// More packets lost than expected: the loss is cut to the expectation.
 	Artefact_ARTEFACT_LOSS_CUT Artefact = 15
+	// Media came in less than half of the interval.
+	Artefact_ARTEFACT_PARTIAL_MEDIA Artefact = 16
+	// FreeSWITCH flushed its buffer when the leg came back from hold or was
+	// bridged: what it counts as lost then is set aside.
+	Artefact_ARTEFACT_FLUSHED Artefact = 17
+	// Reports of this server were dropped before they could be stored: the
+	// interval may cover more than one report.
+	Artefact_ARTEFACT_GAP Artefact = 18
+	// The leg was on hold during the interval or a part of it.
+	Artefact_ARTEFACT_HELD Artefact = 19
+	// The codec changed during the interval: FreeSWITCH's RTP timestamps start
+	// over, which can make a few lost packets and jitter.
+	Artefact_ARTEFACT_CODEC_CHANGED Artefact = 20
 )
 
 // Enum value maps for Artefact.
@@ -279,6 +384,11 @@ var (
 		13: "ARTEFACT_CYCLE_ADDED",
 		14: "ARTEFACT_STALE_SENDER",
 		15: "ARTEFACT_LOSS_CUT",
+		16: "ARTEFACT_PARTIAL_MEDIA",
+		17: "ARTEFACT_FLUSHED",
+		18: "ARTEFACT_GAP",
+		19: "ARTEFACT_HELD",
+		20: "ARTEFACT_CODEC_CHANGED",
 	}
 	Artefact_value = map[string]int32{
 		"ARTEFACT_UNSPECIFIED":        0,
@@ -297,6 +407,11 @@ var (
 		"ARTEFACT_CYCLE_ADDED":        13,
 		"ARTEFACT_STALE_SENDER":       14,
 		"ARTEFACT_LOSS_CUT":           15,
+		"ARTEFACT_PARTIAL_MEDIA":      16,
+		"ARTEFACT_FLUSHED":            17,
+		"ARTEFACT_GAP":                18,
+		"ARTEFACT_HELD":               19,
+		"ARTEFACT_CODEC_CHANGED":      20,
 	}
 )
 
@@ -311,11 +426,11 @@ func (x Artefact) String() string {
 }
 
 func (Artefact) Descriptor() protoreflect.EnumDescriptor {
-	return file_fsagent_v1_fsagent_proto_enumTypes[3].Descriptor()
+	return file_fsagent_v1_fsagent_proto_enumTypes[4].Descriptor()
 }
 
 func (Artefact) Type() protoreflect.EnumType {
-	return &file_fsagent_v1_fsagent_proto_enumTypes[3]
+	return &file_fsagent_v1_fsagent_proto_enumTypes[4]
 }
 
 func (x Artefact) Number() protoreflect.EnumNumber {
@@ -594,7 +709,9 @@ func (x *Sample) WhichBody() case_Sample_Body {
 type Sample_builder struct {
 	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
 
-	// "<Core-UUID>:<Event-Sequence>" of the event that caused the sample.
+	// "<Core-UUID>:<Event-Sequence>" of the event that caused the sample. One event
+	// can end many legs without being one of theirs (FSAGENT_SYNC, a day without
+	// events): then it is "<Core-UUID of the leg>:<Event-Sequence>:<Unique-ID>".
 	EventId string
 	// Event-Date-Timestamp of that event. Microseconds since 1970.
 	TimeUs int64
@@ -690,6 +807,11 @@ type Report struct {
 	xxx_hidden_IntervalUs         int64                  `protobuf:"varint,10,opt,name=interval_us,json=intervalUs"`
 	xxx_hidden_Artefacts          []Artefact             `protobuf:"varint,11,rep,packed,name=artefacts,enum=fsagent.v1.Artefact"`
 	xxx_hidden_ConcealmentAssumed bool                   `protobuf:"varint,12,opt,name=concealment_assumed,json=concealmentAssumed"`
+	xxx_hidden_MosCq              float64                `protobuf:"fixed64,13,opt,name=mos_cq,json=mosCq"`
+	xxx_hidden_MosCqReason        Reason                 `protobuf:"varint,14,opt,name=mos_cq_reason,json=mosCqReason,enum=fsagent.v1.Reason"`
+	xxx_hidden_MosInputs          *MosInputs             `protobuf:"bytes,15,opt,name=mos_inputs,json=mosInputs"`
+	xxx_hidden_NoMediaUs          int64                  `protobuf:"varint,16,opt,name=no_media_us,json=noMediaUs"`
+	xxx_hidden_PacketsFlushed     int64                  `protobuf:"varint,17,opt,name=packets_flushed,json=packetsFlushed"`
 	XXX_raceDetectHookData        protoimpl.RaceDetectHookData
 	XXX_presence                  [1]uint32
 	unknownFields                 protoimpl.UnknownFields
@@ -805,34 +927,69 @@ func (x *Report) GetConcealmentAssumed() bool {
 	return false
 }
 
+func (x *Report) GetMosCq() float64 {
+	if x != nil {
+		return x.xxx_hidden_MosCq
+	}
+	return 0
+}
+
+func (x *Report) GetMosCqReason() Reason {
+	if x != nil {
+		return x.xxx_hidden_MosCqReason
+	}
+	return Reason_REASON_UNSPECIFIED
+}
+
+func (x *Report) GetMosInputs() *MosInputs {
+	if x != nil {
+		return x.xxx_hidden_MosInputs
+	}
+	return nil
+}
+
+func (x *Report) GetNoMediaUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_NoMediaUs
+	}
+	return 0
+}
+
+func (x *Report) GetPacketsFlushed() int64 {
+	if x != nil {
+		return x.xxx_hidden_PacketsFlushed
+	}
+	return 0
+}
+
 func (x *Report) SetJitterMs(v float64) {
 	x.xxx_hidden_JitterMs = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 0, 12)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 0, 17)
 }
 
 func (x *Report) SetPacketsLost(v int64) {
 	x.xxx_hidden_PacketsLost = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 1, 12)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 1, 17)
 }
 
 func (x *Report) SetPacketsExpected(v int64) {
 	x.xxx_hidden_PacketsExpected = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 2, 12)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 2, 17)
 }
 
 func (x *Report) SetFractionLost(v float64) {
 	x.xxx_hidden_FractionLost = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 3, 12)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 3, 17)
 }
 
 func (x *Report) SetRoundTripTimeMs(v float64) {
 	x.xxx_hidden_RoundTripTimeMs = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 4, 12)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 4, 17)
 }
 
 func (x *Report) SetMos(v float64) {
 	x.xxx_hidden_Mos = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 5, 12)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 5, 17)
 }
 
 func (x *Report) SetMosSource(v MosSource) {
@@ -857,6 +1014,27 @@ func (x *Report) SetArtefacts(v []Artefact) {
 
 func (x *Report) SetConcealmentAssumed(v bool) {
 	x.xxx_hidden_ConcealmentAssumed = v
+}
+
+func (x *Report) SetMosCq(v float64) {
+	x.xxx_hidden_MosCq = v
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 12, 17)
+}
+
+func (x *Report) SetMosCqReason(v Reason) {
+	x.xxx_hidden_MosCqReason = v
+}
+
+func (x *Report) SetMosInputs(v *MosInputs) {
+	x.xxx_hidden_MosInputs = v
+}
+
+func (x *Report) SetNoMediaUs(v int64) {
+	x.xxx_hidden_NoMediaUs = v
+}
+
+func (x *Report) SetPacketsFlushed(v int64) {
+	x.xxx_hidden_PacketsFlushed = v
 }
 
 func (x *Report) HasJitterMs() bool {
@@ -901,6 +1079,20 @@ func (x *Report) HasMos() bool {
 	return protoimpl.X.Present(&(x.XXX_presence[0]), 5)
 }
 
+func (x *Report) HasMosCq() bool {
+	if x == nil {
+		return false
+	}
+	return protoimpl.X.Present(&(x.XXX_presence[0]), 12)
+}
+
+func (x *Report) HasMosInputs() bool {
+	if x == nil {
+		return false
+	}
+	return x.xxx_hidden_MosInputs != nil
+}
+
 func (x *Report) ClearJitterMs() {
 	protoimpl.X.ClearPresent(&(x.XXX_presence[0]), 0)
 	x.xxx_hidden_JitterMs = 0
@@ -929,6 +1121,15 @@ func (x *Report) ClearRoundTripTimeMs() {
 func (x *Report) ClearMos() {
 	protoimpl.X.ClearPresent(&(x.XXX_presence[0]), 5)
 	x.xxx_hidden_Mos = 0
+}
+
+func (x *Report) ClearMosCq() {
+	protoimpl.X.ClearPresent(&(x.XXX_presence[0]), 12)
+	x.xxx_hidden_MosCq = 0
+}
+
+func (x *Report) ClearMosInputs() {
+	x.xxx_hidden_MosInputs = nil
 }
 
 type Report_builder struct {
@@ -962,6 +1163,18 @@ type Report_builder struct {
 	Artefacts []Artefact
 	// The MOS assumes that the receiver conceals lost G.711 packets.
 	ConcealmentAssumed bool
+	// E-model conversational quality of the interval, 1 to 4.5: with the delay.
+	MosCq *float64
+	// Why mos_cq is absent.
+	MosCqReason Reason
+	// What mos and mos_cq were made of.
+	MosInputs *MosInputs
+	// Time since the report before this one in which no media came, as far as
+	// reports can tell. Microseconds, 0 or more.
+	NoMediaUs int64
+	// Packets that the report counts as lost and that FreeSWITCH flushed itself,
+	// or may have: not in packets_lost. 0 or more.
+	PacketsFlushed int64
 }
 
 func (b0 Report_builder) Build() *Report {
@@ -969,27 +1182,27 @@ func (b0 Report_builder) Build() *Report {
 	b, x := &b0, m0
 	_, _ = b, x
 	if b.JitterMs != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 0, 12)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 0, 17)
 		x.xxx_hidden_JitterMs = *b.JitterMs
 	}
 	if b.PacketsLost != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 1, 12)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 1, 17)
 		x.xxx_hidden_PacketsLost = *b.PacketsLost
 	}
 	if b.PacketsExpected != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 2, 12)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 2, 17)
 		x.xxx_hidden_PacketsExpected = *b.PacketsExpected
 	}
 	if b.FractionLost != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 3, 12)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 3, 17)
 		x.xxx_hidden_FractionLost = *b.FractionLost
 	}
 	if b.RoundTripTimeMs != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 4, 12)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 4, 17)
 		x.xxx_hidden_RoundTripTimeMs = *b.RoundTripTimeMs
 	}
 	if b.Mos != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 5, 12)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 5, 17)
 		x.xxx_hidden_Mos = *b.Mos
 	}
 	x.xxx_hidden_MosSource = b.MosSource
@@ -998,6 +1211,164 @@ func (b0 Report_builder) Build() *Report {
 	x.xxx_hidden_IntervalUs = b.IntervalUs
 	x.xxx_hidden_Artefacts = b.Artefacts
 	x.xxx_hidden_ConcealmentAssumed = b.ConcealmentAssumed
+	if b.MosCq != nil {
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 12, 17)
+		x.xxx_hidden_MosCq = *b.MosCq
+	}
+	x.xxx_hidden_MosCqReason = b.MosCqReason
+	x.xxx_hidden_MosInputs = b.MosInputs
+	x.xxx_hidden_NoMediaUs = b.NoMediaUs
+	x.xxx_hidden_PacketsFlushed = b.PacketsFlushed
+	return m0
+}
+
+// MosInputs are the inputs of the E-model that made a MOS. Its model and edition
+// are those of the MosSource beside it.
+type MosInputs struct {
+	state                   protoimpl.MessageState `protogen:"opaque.v1"`
+	xxx_hidden_Ie           float64                `protobuf:"fixed64,1,opt,name=ie"`
+	xxx_hidden_Bpl          float64                `protobuf:"fixed64,2,opt,name=bpl"`
+	xxx_hidden_Ppl          float64                `protobuf:"fixed64,3,opt,name=ppl"`
+	xxx_hidden_BurstR       float64                `protobuf:"fixed64,4,opt,name=burst_r,json=burstR"`
+	xxx_hidden_TaMs         float64                `protobuf:"fixed64,5,opt,name=ta_ms,json=taMs"`
+	xxx_hidden_Assumed      []Assumption           `protobuf:"varint,6,rep,packed,name=assumed,enum=fsagent.v1.Assumption"`
+	xxx_hidden_Extrapolated bool                   `protobuf:"varint,7,opt,name=extrapolated"`
+	unknownFields           protoimpl.UnknownFields
+	sizeCache               protoimpl.SizeCache
+}
+
+func (x *MosInputs) Reset() {
+	*x = MosInputs{}
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MosInputs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MosInputs) ProtoMessage() {}
+
+func (x *MosInputs) ProtoReflect() protoreflect.Message {
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+func (x *MosInputs) GetIe() float64 {
+	if x != nil {
+		return x.xxx_hidden_Ie
+	}
+	return 0
+}
+
+func (x *MosInputs) GetBpl() float64 {
+	if x != nil {
+		return x.xxx_hidden_Bpl
+	}
+	return 0
+}
+
+func (x *MosInputs) GetPpl() float64 {
+	if x != nil {
+		return x.xxx_hidden_Ppl
+	}
+	return 0
+}
+
+func (x *MosInputs) GetBurstR() float64 {
+	if x != nil {
+		return x.xxx_hidden_BurstR
+	}
+	return 0
+}
+
+func (x *MosInputs) GetTaMs() float64 {
+	if x != nil {
+		return x.xxx_hidden_TaMs
+	}
+	return 0
+}
+
+func (x *MosInputs) GetAssumed() []Assumption {
+	if x != nil {
+		return x.xxx_hidden_Assumed
+	}
+	return nil
+}
+
+func (x *MosInputs) GetExtrapolated() bool {
+	if x != nil {
+		return x.xxx_hidden_Extrapolated
+	}
+	return false
+}
+
+func (x *MosInputs) SetIe(v float64) {
+	x.xxx_hidden_Ie = v
+}
+
+func (x *MosInputs) SetBpl(v float64) {
+	x.xxx_hidden_Bpl = v
+}
+
+func (x *MosInputs) SetPpl(v float64) {
+	x.xxx_hidden_Ppl = v
+}
+
+func (x *MosInputs) SetBurstR(v float64) {
+	x.xxx_hidden_BurstR = v
+}
+
+func (x *MosInputs) SetTaMs(v float64) {
+	x.xxx_hidden_TaMs = v
+}
+
+func (x *MosInputs) SetAssumed(v []Assumption) {
+	x.xxx_hidden_Assumed = v
+}
+
+func (x *MosInputs) SetExtrapolated(v bool) {
+	x.xxx_hidden_Extrapolated = v
+}
+
+type MosInputs_builder struct {
+	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
+
+	// Equipment impairment of the codec, and its packet-loss robustness (0: none
+	// is published).
+	Ie  float64
+	Bpl float64
+	// Share of packets lost. Per cent, 0 to 100.
+	Ppl float64
+	// Burst ratio, 1 or more.
+	BurstR float64
+	// Mouth-to-ear delay of mos_cq. Whole milliseconds; 0 if there is no mos_cq.
+	TaMs float64
+	// What was not measured, in ascending order.
+	Assumed []Assumption
+	// The model was used outside its range: Ppl over 20 %, Ta over 500 ms.
+	Extrapolated bool
+}
+
+func (b0 MosInputs_builder) Build() *MosInputs {
+	m0 := &MosInputs{}
+	b, x := &b0, m0
+	_, _ = b, x
+	x.xxx_hidden_Ie = b.Ie
+	x.xxx_hidden_Bpl = b.Bpl
+	x.xxx_hidden_Ppl = b.Ppl
+	x.xxx_hidden_BurstR = b.BurstR
+	x.xxx_hidden_TaMs = b.TaMs
+	x.xxx_hidden_Assumed = b.Assumed
+	x.xxx_hidden_Extrapolated = b.Extrapolated
 	return m0
 }
 
@@ -1021,6 +1392,11 @@ type LegEnd struct {
 	xxx_hidden_AnsweredTimeUs   int64                  `protobuf:"varint,15,opt,name=answered_time_us,json=answeredTimeUs"`
 	xxx_hidden_CreatedTimeUs    int64                  `protobuf:"varint,16,opt,name=created_time_us,json=createdTimeUs"`
 	xxx_hidden_HangupCause      string                 `protobuf:"bytes,17,opt,name=hangup_cause,json=hangupCause"`
+	xxx_hidden_EndReason        Reason                 `protobuf:"varint,18,opt,name=end_reason,json=endReason,enum=fsagent.v1.Reason"`
+	xxx_hidden_LastEventUs      int64                  `protobuf:"varint,19,opt,name=last_event_us,json=lastEventUs"`
+	xxx_hidden_AfterEndUnknown  bool                   `protobuf:"varint,20,opt,name=after_end_unknown,json=afterEndUnknown"`
+	xxx_hidden_HeldUs           int64                  `protobuf:"varint,21,opt,name=held_us,json=heldUs"`
+	xxx_hidden_Gap              bool                   `protobuf:"varint,22,opt,name=gap"`
 	XXX_raceDetectHookData      protoimpl.RaceDetectHookData
 	XXX_presence                [1]uint32
 	unknownFields               protoimpl.UnknownFields
@@ -1029,7 +1405,7 @@ type LegEnd struct {
 
 func (x *LegEnd) Reset() {
 	*x = LegEnd{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[2]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1417,7 @@ func (x *LegEnd) String() string {
 func (*LegEnd) ProtoMessage() {}
 
 func (x *LegEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[2]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1171,9 +1547,44 @@ func (x *LegEnd) GetHangupCause() string {
 	return ""
 }
 
+func (x *LegEnd) GetEndReason() Reason {
+	if x != nil {
+		return x.xxx_hidden_EndReason
+	}
+	return Reason_REASON_UNSPECIFIED
+}
+
+func (x *LegEnd) GetLastEventUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_LastEventUs
+	}
+	return 0
+}
+
+func (x *LegEnd) GetAfterEndUnknown() bool {
+	if x != nil {
+		return x.xxx_hidden_AfterEndUnknown
+	}
+	return false
+}
+
+func (x *LegEnd) GetHeldUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_HeldUs
+	}
+	return 0
+}
+
+func (x *LegEnd) GetGap() bool {
+	if x != nil {
+		return x.xxx_hidden_Gap
+	}
+	return false
+}
+
 func (x *LegEnd) SetMos(v float64) {
 	x.xxx_hidden_Mos = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 0, 17)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 0, 22)
 }
 
 func (x *LegEnd) SetMosSource(v MosSource) {
@@ -1186,17 +1597,17 @@ func (x *LegEnd) SetMosReason(v Reason) {
 
 func (x *LegEnd) SetJitterAvgMs(v float64) {
 	x.xxx_hidden_JitterAvgMs = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 3, 17)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 3, 22)
 }
 
 func (x *LegEnd) SetJitterMinMs(v float64) {
 	x.xxx_hidden_JitterMinMs = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 4, 17)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 4, 22)
 }
 
 func (x *LegEnd) SetJitterMaxMs(v float64) {
 	x.xxx_hidden_JitterMaxMs = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 5, 17)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 5, 22)
 }
 
 func (x *LegEnd) SetJitterReason(v Reason) {
@@ -1205,12 +1616,12 @@ func (x *LegEnd) SetJitterReason(v Reason) {
 
 func (x *LegEnd) SetTotalPackets(v int64) {
 	x.xxx_hidden_TotalPackets = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 7, 17)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 7, 22)
 }
 
 func (x *LegEnd) SetTotalBytes(v int64) {
 	x.xxx_hidden_TotalBytes = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 8, 17)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 8, 22)
 }
 
 func (x *LegEnd) SetTotalReason(v Reason) {
@@ -1219,7 +1630,7 @@ func (x *LegEnd) SetTotalReason(v Reason) {
 
 func (x *LegEnd) SetPacketLoss(v int64) {
 	x.xxx_hidden_PacketLoss = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 10, 17)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 10, 22)
 }
 
 func (x *LegEnd) SetPacketLossReason(v Reason) {
@@ -1244,6 +1655,26 @@ func (x *LegEnd) SetCreatedTimeUs(v int64) {
 
 func (x *LegEnd) SetHangupCause(v string) {
 	x.xxx_hidden_HangupCause = v
+}
+
+func (x *LegEnd) SetEndReason(v Reason) {
+	x.xxx_hidden_EndReason = v
+}
+
+func (x *LegEnd) SetLastEventUs(v int64) {
+	x.xxx_hidden_LastEventUs = v
+}
+
+func (x *LegEnd) SetAfterEndUnknown(v bool) {
+	x.xxx_hidden_AfterEndUnknown = v
+}
+
+func (x *LegEnd) SetHeldUs(v int64) {
+	x.xxx_hidden_HeldUs = v
+}
+
+func (x *LegEnd) SetGap(v bool) {
+	x.xxx_hidden_Gap = v
 }
 
 func (x *LegEnd) HasMos() bool {
@@ -1382,6 +1813,19 @@ type LegEnd_builder struct {
 	CreatedTimeUs int64
 	// FreeSWITCH's hangup cause, for example "NORMAL_CLEARING".
 	HangupCause string
+	// Why the account was made without the leg's own end: END_UNKNOWN.
+	EndReason Reason
+	// Time of the last event of the leg, if end_reason is set. Microseconds since
+	// 1970.
+	LastEventUs int64
+	// An account with end_reason was given out before: this one takes its place.
+	AfterEndUnknown bool
+	// Time on hold by this leg's own peer (CHANNEL_HOLD to CHANNEL_UNHOLD).
+	// Microseconds, 0 or more.
+	HeldUs int64
+	// Events of the leg may be missing: lifecycle events of its server were
+	// dropped while it lived.
+	Gap bool
 }
 
 func (b0 LegEnd_builder) Build() *LegEnd {
@@ -1389,35 +1833,35 @@ func (b0 LegEnd_builder) Build() *LegEnd {
 	b, x := &b0, m0
 	_, _ = b, x
 	if b.Mos != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 0, 17)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 0, 22)
 		x.xxx_hidden_Mos = *b.Mos
 	}
 	x.xxx_hidden_MosSource = b.MosSource
 	x.xxx_hidden_MosReason = b.MosReason
 	if b.JitterAvgMs != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 3, 17)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 3, 22)
 		x.xxx_hidden_JitterAvgMs = *b.JitterAvgMs
 	}
 	if b.JitterMinMs != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 4, 17)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 4, 22)
 		x.xxx_hidden_JitterMinMs = *b.JitterMinMs
 	}
 	if b.JitterMaxMs != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 5, 17)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 5, 22)
 		x.xxx_hidden_JitterMaxMs = *b.JitterMaxMs
 	}
 	x.xxx_hidden_JitterReason = b.JitterReason
 	if b.TotalPackets != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 7, 17)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 7, 22)
 		x.xxx_hidden_TotalPackets = *b.TotalPackets
 	}
 	if b.TotalBytes != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 8, 17)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 8, 22)
 		x.xxx_hidden_TotalBytes = *b.TotalBytes
 	}
 	x.xxx_hidden_TotalReason = b.TotalReason
 	if b.PacketLoss != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 10, 17)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 10, 22)
 		x.xxx_hidden_PacketLoss = *b.PacketLoss
 	}
 	x.xxx_hidden_PacketLossReason = b.PacketLossReason
@@ -1426,6 +1870,11 @@ func (b0 LegEnd_builder) Build() *LegEnd {
 	x.xxx_hidden_AnsweredTimeUs = b.AnsweredTimeUs
 	x.xxx_hidden_CreatedTimeUs = b.CreatedTimeUs
 	x.xxx_hidden_HangupCause = b.HangupCause
+	x.xxx_hidden_EndReason = b.EndReason
+	x.xxx_hidden_LastEventUs = b.LastEventUs
+	x.xxx_hidden_AfterEndUnknown = b.AfterEndUnknown
+	x.xxx_hidden_HeldUs = b.HeldUs
+	x.xxx_hidden_Gap = b.Gap
 	return m0
 }
 
@@ -1447,6 +1896,16 @@ type DirectionSummary struct {
 	xxx_hidden_PacketsLostBefore  int64                  `protobuf:"varint,13,opt,name=packets_lost_before,json=packetsLostBefore"`
 	xxx_hidden_ConcealmentAssumed bool                   `protobuf:"varint,14,opt,name=concealment_assumed,json=concealmentAssumed"`
 	xxx_hidden_CoveredUs          int64                  `protobuf:"varint,15,opt,name=covered_us,json=coveredUs"`
+	xxx_hidden_MosCq              float64                `protobuf:"fixed64,16,opt,name=mos_cq,json=mosCq"`
+	xxx_hidden_MosCqReason        Reason                 `protobuf:"varint,17,opt,name=mos_cq_reason,json=mosCqReason,enum=fsagent.v1.Reason"`
+	xxx_hidden_MosInputs          *MosInputs             `protobuf:"bytes,18,opt,name=mos_inputs,json=mosInputs"`
+	xxx_hidden_NoMediaUs          int64                  `protobuf:"varint,19,opt,name=no_media_us,json=noMediaUs"`
+	xxx_hidden_PacketsFlushed     int64                  `protobuf:"varint,20,opt,name=packets_flushed,json=packetsFlushed"`
+	xxx_hidden_PacketsUnreported  int64                  `protobuf:"varint,21,opt,name=packets_unreported,json=packetsUnreported"`
+	xxx_hidden_UnreportedUs       int64                  `protobuf:"varint,22,opt,name=unreported_us,json=unreportedUs"`
+	xxx_hidden_LossBurstRatio     float64                `protobuf:"fixed64,25,opt,name=loss_burst_ratio,json=lossBurstRatio"`
+	xxx_hidden_BurstRatioReason   Reason                 `protobuf:"varint,23,opt,name=burst_ratio_reason,json=burstRatioReason,enum=fsagent.v1.Reason"`
+	xxx_hidden_Artefacts          *[]*ArtefactCount      `protobuf:"bytes,24,rep,name=artefacts"`
 	XXX_raceDetectHookData        protoimpl.RaceDetectHookData
 	XXX_presence                  [1]uint32
 	unknownFields                 protoimpl.UnknownFields
@@ -1455,7 +1914,7 @@ type DirectionSummary struct {
 
 func (x *DirectionSummary) Reset() {
 	*x = DirectionSummary{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[3]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +1926,7 @@ func (x *DirectionSummary) String() string {
 func (*DirectionSummary) ProtoMessage() {}
 
 func (x *DirectionSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[3]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1583,9 +2042,81 @@ func (x *DirectionSummary) GetCoveredUs() int64 {
 	return 0
 }
 
+func (x *DirectionSummary) GetMosCq() float64 {
+	if x != nil {
+		return x.xxx_hidden_MosCq
+	}
+	return 0
+}
+
+func (x *DirectionSummary) GetMosCqReason() Reason {
+	if x != nil {
+		return x.xxx_hidden_MosCqReason
+	}
+	return Reason_REASON_UNSPECIFIED
+}
+
+func (x *DirectionSummary) GetMosInputs() *MosInputs {
+	if x != nil {
+		return x.xxx_hidden_MosInputs
+	}
+	return nil
+}
+
+func (x *DirectionSummary) GetNoMediaUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_NoMediaUs
+	}
+	return 0
+}
+
+func (x *DirectionSummary) GetPacketsFlushed() int64 {
+	if x != nil {
+		return x.xxx_hidden_PacketsFlushed
+	}
+	return 0
+}
+
+func (x *DirectionSummary) GetPacketsUnreported() int64 {
+	if x != nil {
+		return x.xxx_hidden_PacketsUnreported
+	}
+	return 0
+}
+
+func (x *DirectionSummary) GetUnreportedUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_UnreportedUs
+	}
+	return 0
+}
+
+func (x *DirectionSummary) GetLossBurstRatio() float64 {
+	if x != nil {
+		return x.xxx_hidden_LossBurstRatio
+	}
+	return 0
+}
+
+func (x *DirectionSummary) GetBurstRatioReason() Reason {
+	if x != nil {
+		return x.xxx_hidden_BurstRatioReason
+	}
+	return Reason_REASON_UNSPECIFIED
+}
+
+func (x *DirectionSummary) GetArtefacts() []*ArtefactCount {
+	if x != nil {
+		if x.xxx_hidden_Artefacts != nil {
+			return *x.xxx_hidden_Artefacts
+		}
+	}
+	return nil
+}
+
 func (x *DirectionSummary) SetMos(v float64) {
 	x.xxx_hidden_Mos = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 0, 15)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 0, 25)
 }
 
 func (x *DirectionSummary) SetMosSource(v MosSource) {
@@ -1598,37 +2129,37 @@ func (x *DirectionSummary) SetMosReason(v Reason) {
 
 func (x *DirectionSummary) SetJitterMeanMs(v float64) {
 	x.xxx_hidden_JitterMeanMs = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 3, 15)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 3, 25)
 }
 
 func (x *DirectionSummary) SetJitterMaxMs(v float64) {
 	x.xxx_hidden_JitterMaxMs = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 4, 15)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 4, 25)
 }
 
 func (x *DirectionSummary) SetPacketsExpected(v int64) {
 	x.xxx_hidden_PacketsExpected = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 5, 15)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 5, 25)
 }
 
 func (x *DirectionSummary) SetPacketsLost(v int64) {
 	x.xxx_hidden_PacketsLost = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 6, 15)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 6, 25)
 }
 
 func (x *DirectionSummary) SetPackets(v int64) {
 	x.xxx_hidden_Packets = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 7, 15)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 7, 25)
 }
 
 func (x *DirectionSummary) SetBytes(v int64) {
 	x.xxx_hidden_Bytes = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 8, 15)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 8, 25)
 }
 
 func (x *DirectionSummary) SetRoundTripTimeMs(v float64) {
 	x.xxx_hidden_RoundTripTimeMs = v
-	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 9, 15)
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 9, 25)
 }
 
 func (x *DirectionSummary) SetReason(v Reason) {
@@ -1649,6 +2180,49 @@ func (x *DirectionSummary) SetConcealmentAssumed(v bool) {
 
 func (x *DirectionSummary) SetCoveredUs(v int64) {
 	x.xxx_hidden_CoveredUs = v
+}
+
+func (x *DirectionSummary) SetMosCq(v float64) {
+	x.xxx_hidden_MosCq = v
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 15, 25)
+}
+
+func (x *DirectionSummary) SetMosCqReason(v Reason) {
+	x.xxx_hidden_MosCqReason = v
+}
+
+func (x *DirectionSummary) SetMosInputs(v *MosInputs) {
+	x.xxx_hidden_MosInputs = v
+}
+
+func (x *DirectionSummary) SetNoMediaUs(v int64) {
+	x.xxx_hidden_NoMediaUs = v
+}
+
+func (x *DirectionSummary) SetPacketsFlushed(v int64) {
+	x.xxx_hidden_PacketsFlushed = v
+}
+
+func (x *DirectionSummary) SetPacketsUnreported(v int64) {
+	x.xxx_hidden_PacketsUnreported = v
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 20, 25)
+}
+
+func (x *DirectionSummary) SetUnreportedUs(v int64) {
+	x.xxx_hidden_UnreportedUs = v
+}
+
+func (x *DirectionSummary) SetLossBurstRatio(v float64) {
+	x.xxx_hidden_LossBurstRatio = v
+	protoimpl.X.SetPresent(&(x.XXX_presence[0]), 22, 25)
+}
+
+func (x *DirectionSummary) SetBurstRatioReason(v Reason) {
+	x.xxx_hidden_BurstRatioReason = v
+}
+
+func (x *DirectionSummary) SetArtefacts(v []*ArtefactCount) {
+	x.xxx_hidden_Artefacts = &v
 }
 
 func (x *DirectionSummary) HasMos() bool {
@@ -1707,6 +2281,34 @@ func (x *DirectionSummary) HasRoundTripTimeMs() bool {
 	return protoimpl.X.Present(&(x.XXX_presence[0]), 9)
 }
 
+func (x *DirectionSummary) HasMosCq() bool {
+	if x == nil {
+		return false
+	}
+	return protoimpl.X.Present(&(x.XXX_presence[0]), 15)
+}
+
+func (x *DirectionSummary) HasMosInputs() bool {
+	if x == nil {
+		return false
+	}
+	return x.xxx_hidden_MosInputs != nil
+}
+
+func (x *DirectionSummary) HasPacketsUnreported() bool {
+	if x == nil {
+		return false
+	}
+	return protoimpl.X.Present(&(x.XXX_presence[0]), 20)
+}
+
+func (x *DirectionSummary) HasLossBurstRatio() bool {
+	if x == nil {
+		return false
+	}
+	return protoimpl.X.Present(&(x.XXX_presence[0]), 22)
+}
+
 func (x *DirectionSummary) ClearMos() {
 	protoimpl.X.ClearPresent(&(x.XXX_presence[0]), 0)
 	x.xxx_hidden_Mos = 0
@@ -1747,6 +2349,25 @@ func (x *DirectionSummary) ClearRoundTripTimeMs() {
 	x.xxx_hidden_RoundTripTimeMs = 0
 }
 
+func (x *DirectionSummary) ClearMosCq() {
+	protoimpl.X.ClearPresent(&(x.XXX_presence[0]), 15)
+	x.xxx_hidden_MosCq = 0
+}
+
+func (x *DirectionSummary) ClearMosInputs() {
+	x.xxx_hidden_MosInputs = nil
+}
+
+func (x *DirectionSummary) ClearPacketsUnreported() {
+	protoimpl.X.ClearPresent(&(x.XXX_presence[0]), 20)
+	x.xxx_hidden_PacketsUnreported = 0
+}
+
+func (x *DirectionSummary) ClearLossBurstRatio() {
+	protoimpl.X.ClearPresent(&(x.XXX_presence[0]), 22)
+	x.xxx_hidden_LossBurstRatio = 0
+}
+
 type DirectionSummary_builder struct {
 	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
 
@@ -1779,6 +2400,30 @@ type DirectionSummary_builder struct {
 	ConcealmentAssumed bool
 	// Time covered by intervals between reports. Microseconds, 0 or more.
 	CoveredUs int64
+	// Conversational quality of the whole leg, 1 to 4.5: with the delay of the
+	// last round-trip time.
+	MosCq       *float64
+	MosCqReason Reason
+	MosInputs   *MosInputs
+	// Time without media between the first and the last report. Microseconds, 0
+	// or more.
+	NoMediaUs int64
+	// Packets that reports counted as lost and that FreeSWITCH had flushed. Not
+	// in packets_lost. 0 or more.
+	PacketsFlushed int64
+	// Packets outside of all intervals, before the first report and after the
+	// last: counted by FreeSWITCH (outbound) minus packets_expected. Loss after
+	// the last report is in no number here. 0 or more.
+	PacketsUnreported *int64
+	// Time from the last report to the end of the leg. Microseconds, 0 or more.
+	UnreportedUs int64
+	// Mean length of the runs of lost packets over that of random loss. Known only
+	// if every report with loss had one lost packet, or one that arrived. Over 0.
+	LossBurstRatio *float64
+	// Why loss_burst_ratio is absent; unset if nothing was lost.
+	BurstRatioReason Reason
+	// Each artefact met in this direction, in ascending order, and how often.
+	Artefacts []*ArtefactCount
 }
 
 func (b0 DirectionSummary_builder) Build() *DirectionSummary {
@@ -1786,37 +2431,37 @@ func (b0 DirectionSummary_builder) Build() *DirectionSummary {
 	b, x := &b0, m0
 	_, _ = b, x
 	if b.Mos != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 0, 15)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 0, 25)
 		x.xxx_hidden_Mos = *b.Mos
 	}
 	x.xxx_hidden_MosSource = b.MosSource
 	x.xxx_hidden_MosReason = b.MosReason
 	if b.JitterMeanMs != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 3, 15)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 3, 25)
 		x.xxx_hidden_JitterMeanMs = *b.JitterMeanMs
 	}
 	if b.JitterMaxMs != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 4, 15)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 4, 25)
 		x.xxx_hidden_JitterMaxMs = *b.JitterMaxMs
 	}
 	if b.PacketsExpected != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 5, 15)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 5, 25)
 		x.xxx_hidden_PacketsExpected = *b.PacketsExpected
 	}
 	if b.PacketsLost != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 6, 15)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 6, 25)
 		x.xxx_hidden_PacketsLost = *b.PacketsLost
 	}
 	if b.Packets != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 7, 15)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 7, 25)
 		x.xxx_hidden_Packets = *b.Packets
 	}
 	if b.Bytes != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 8, 15)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 8, 25)
 		x.xxx_hidden_Bytes = *b.Bytes
 	}
 	if b.RoundTripTimeMs != nil {
-		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 9, 15)
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 9, 25)
 		x.xxx_hidden_RoundTripTimeMs = *b.RoundTripTimeMs
 	}
 	x.xxx_hidden_Reason = b.Reason
@@ -1824,6 +2469,97 @@ func (b0 DirectionSummary_builder) Build() *DirectionSummary {
 	x.xxx_hidden_PacketsLostBefore = b.PacketsLostBefore
 	x.xxx_hidden_ConcealmentAssumed = b.ConcealmentAssumed
 	x.xxx_hidden_CoveredUs = b.CoveredUs
+	if b.MosCq != nil {
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 15, 25)
+		x.xxx_hidden_MosCq = *b.MosCq
+	}
+	x.xxx_hidden_MosCqReason = b.MosCqReason
+	x.xxx_hidden_MosInputs = b.MosInputs
+	x.xxx_hidden_NoMediaUs = b.NoMediaUs
+	x.xxx_hidden_PacketsFlushed = b.PacketsFlushed
+	if b.PacketsUnreported != nil {
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 20, 25)
+		x.xxx_hidden_PacketsUnreported = *b.PacketsUnreported
+	}
+	x.xxx_hidden_UnreportedUs = b.UnreportedUs
+	if b.LossBurstRatio != nil {
+		protoimpl.X.SetPresentNonAtomic(&(x.XXX_presence[0]), 22, 25)
+		x.xxx_hidden_LossBurstRatio = *b.LossBurstRatio
+	}
+	x.xxx_hidden_BurstRatioReason = b.BurstRatioReason
+	x.xxx_hidden_Artefacts = &b.Artefacts
+	return m0
+}
+
+// ArtefactCount is how many reports had an artefact.
+type ArtefactCount struct {
+	state               protoimpl.MessageState `protogen:"opaque.v1"`
+	xxx_hidden_Artefact Artefact               `protobuf:"varint,1,opt,name=artefact,enum=fsagent.v1.Artefact"`
+	xxx_hidden_Count    uint32                 `protobuf:"varint,2,opt,name=count"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ArtefactCount) Reset() {
+	*x = ArtefactCount{}
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArtefactCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArtefactCount) ProtoMessage() {}
+
+func (x *ArtefactCount) ProtoReflect() protoreflect.Message {
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+func (x *ArtefactCount) GetArtefact() Artefact {
+	if x != nil {
+		return x.xxx_hidden_Artefact
+	}
+	return Artefact_ARTEFACT_UNSPECIFIED
+}
+
+func (x *ArtefactCount) GetCount() uint32 {
+	if x != nil {
+		return x.xxx_hidden_Count
+	}
+	return 0
+}
+
+func (x *ArtefactCount) SetArtefact(v Artefact) {
+	x.xxx_hidden_Artefact = v
+}
+
+func (x *ArtefactCount) SetCount(v uint32) {
+	x.xxx_hidden_Count = v
+}
+
+type ArtefactCount_builder struct {
+	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
+
+	Artefact Artefact
+	Count    uint32
+}
+
+func (b0 ArtefactCount_builder) Build() *ArtefactCount {
+	m0 := &ArtefactCount{}
+	b, x := &b0, m0
+	_, _ = b, x
+	x.xxx_hidden_Artefact = b.Artefact
+	x.xxx_hidden_Count = b.Count
 	return m0
 }
 
@@ -1837,7 +2573,7 @@ type SampleBatch struct {
 
 func (x *SampleBatch) Reset() {
 	*x = SampleBatch{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[4]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1849,7 +2585,7 @@ func (x *SampleBatch) String() string {
 func (*SampleBatch) ProtoMessage() {}
 
 func (x *SampleBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[4]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1889,7 +2625,8 @@ func (b0 SampleBatch_builder) Build() *SampleBatch {
 
 // LegState is the value of leg.<partition>.<core>.<channel>: all that the
 // calculator remembers of one leg. A leg that has ended keeps the fields 1 to 7
-// only, until its Core's clock is past ended_clock_us by the linger time.
+// only, until its Core's clock is past ended_clock_us by the linger time; one
+// whose end is unknown keeps all.
 type LegState struct {
 	state                     protoimpl.MessageState `protogen:"opaque.v1"`
 	xxx_hidden_Applied        uint64                 `protobuf:"varint,1,opt,name=applied"`
@@ -1914,13 +2651,20 @@ type LegState struct {
 	xxx_hidden_CreatedTimeUs  int64                  `protobuf:"varint,20,opt,name=created_time_us,json=createdTimeUs"`
 	xxx_hidden_AnsweredTimeUs int64                  `protobuf:"varint,21,opt,name=answered_time_us,json=answeredTimeUs"`
 	xxx_hidden_Streams        *[]*StreamState        `protobuf:"bytes,22,rep,name=streams"`
+	xxx_hidden_PacketMs       uint32                 `protobuf:"varint,23,opt,name=packet_ms,json=packetMs"`
+	xxx_hidden_HeldSinceUs    int64                  `protobuf:"varint,24,opt,name=held_since_us,json=heldSinceUs"`
+	xxx_hidden_HeldUs         int64                  `protobuf:"varint,25,opt,name=held_us,json=heldUs"`
+	xxx_hidden_Gap            bool                   `protobuf:"varint,26,opt,name=gap"`
+	xxx_hidden_EndUnknown     bool                   `protobuf:"varint,27,opt,name=end_unknown,json=endUnknown"`
+	xxx_hidden_Revived        bool                   `protobuf:"varint,28,opt,name=revived"`
+	xxx_hidden_LastEventUs    int64                  `protobuf:"varint,29,opt,name=last_event_us,json=lastEventUs"`
 	unknownFields             protoimpl.UnknownFields
 	sizeCache                 protoimpl.SizeCache
 }
 
 func (x *LegState) Reset() {
 	*x = LegState{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[5]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2676,7 @@ func (x *LegState) String() string {
 func (*LegState) ProtoMessage() {}
 
 func (x *LegState) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[5]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2099,6 +2843,55 @@ func (x *LegState) GetStreams() []*StreamState {
 	return nil
 }
 
+func (x *LegState) GetPacketMs() uint32 {
+	if x != nil {
+		return x.xxx_hidden_PacketMs
+	}
+	return 0
+}
+
+func (x *LegState) GetHeldSinceUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_HeldSinceUs
+	}
+	return 0
+}
+
+func (x *LegState) GetHeldUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_HeldUs
+	}
+	return 0
+}
+
+func (x *LegState) GetGap() bool {
+	if x != nil {
+		return x.xxx_hidden_Gap
+	}
+	return false
+}
+
+func (x *LegState) GetEndUnknown() bool {
+	if x != nil {
+		return x.xxx_hidden_EndUnknown
+	}
+	return false
+}
+
+func (x *LegState) GetRevived() bool {
+	if x != nil {
+		return x.xxx_hidden_Revived
+	}
+	return false
+}
+
+func (x *LegState) GetLastEventUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_LastEventUs
+	}
+	return 0
+}
+
 func (x *LegState) SetApplied(v uint64) {
 	x.xxx_hidden_Applied = v
 }
@@ -2187,6 +2980,34 @@ func (x *LegState) SetStreams(v []*StreamState) {
 	x.xxx_hidden_Streams = &v
 }
 
+func (x *LegState) SetPacketMs(v uint32) {
+	x.xxx_hidden_PacketMs = v
+}
+
+func (x *LegState) SetHeldSinceUs(v int64) {
+	x.xxx_hidden_HeldSinceUs = v
+}
+
+func (x *LegState) SetHeldUs(v int64) {
+	x.xxx_hidden_HeldUs = v
+}
+
+func (x *LegState) SetGap(v bool) {
+	x.xxx_hidden_Gap = v
+}
+
+func (x *LegState) SetEndUnknown(v bool) {
+	x.xxx_hidden_EndUnknown = v
+}
+
+func (x *LegState) SetRevived(v bool) {
+	x.xxx_hidden_Revived = v
+}
+
+func (x *LegState) SetLastEventUs(v int64) {
+	x.xxx_hidden_LastEventUs = v
+}
+
 type LegState_builder struct {
 	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
 
@@ -2231,6 +3052,20 @@ type LegState_builder struct {
 	AnsweredTimeUs int64
 	// The streams that had a report.
 	Streams []*StreamState
+	// Negotiated packet time. Milliseconds, 0 if unknown.
+	PacketMs uint32
+	// On hold since then; 0 if it is not. Microseconds since 1970.
+	HeldSinceUs int64
+	// Time on hold before that. Microseconds.
+	HeldUs int64
+	// Lifecycle events of the server were dropped while the leg lived.
+	Gap bool
+	// The leg ended (ended_clock_us) without an end of its own.
+	EndUnknown bool
+	// An account without the end was given out, and the leg lived on.
+	Revived bool
+	// Event-Date-Timestamp of the latest event. Microseconds since 1970.
+	LastEventUs int64
 }
 
 func (b0 LegState_builder) Build() *LegState {
@@ -2259,6 +3094,13 @@ func (b0 LegState_builder) Build() *LegState {
 	x.xxx_hidden_CreatedTimeUs = b.CreatedTimeUs
 	x.xxx_hidden_AnsweredTimeUs = b.AnsweredTimeUs
 	x.xxx_hidden_Streams = &b.Streams
+	x.xxx_hidden_PacketMs = b.PacketMs
+	x.xxx_hidden_HeldSinceUs = b.HeldSinceUs
+	x.xxx_hidden_HeldUs = b.HeldUs
+	x.xxx_hidden_Gap = b.Gap
+	x.xxx_hidden_EndUnknown = b.EndUnknown
+	x.xxx_hidden_Revived = b.Revived
+	x.xxx_hidden_LastEventUs = b.LastEventUs
 	return m0
 }
 
@@ -2286,13 +3128,22 @@ type StreamState struct {
 	xxx_hidden_Reports       uint32                 `protobuf:"varint,19,opt,name=reports"`
 	xxx_hidden_Intervals     uint32                 `protobuf:"varint,20,opt,name=intervals"`
 	xxx_hidden_Started       bool                   `protobuf:"varint,21,opt,name=started"`
+	xxx_hidden_LastUs        int64                  `protobuf:"varint,22,opt,name=last_us,json=lastUs"`
+	xxx_hidden_StoppedUs     int64                  `protobuf:"varint,23,opt,name=stopped_us,json=stoppedUs"`
+	xxx_hidden_PacketUs      uint32                 `protobuf:"varint,24,opt,name=packet_us,json=packetUs"`
+	xxx_hidden_NoMediaUs     int64                  `protobuf:"varint,25,opt,name=no_media_us,json=noMediaUs"`
+	xxx_hidden_SumFlushed    int64                  `protobuf:"varint,26,opt,name=sum_flushed,json=sumFlushed"`
+	xxx_hidden_Pending       uint32                 `protobuf:"varint,27,opt,name=pending"`
+	xxx_hidden_Artefacts     []uint32               `protobuf:"varint,28,rep,packed,name=artefacts"`
+	xxx_hidden_SumRuns       int64                  `protobuf:"varint,29,opt,name=sum_runs,json=sumRuns"`
+	xxx_hidden_RunsUnknown   bool                   `protobuf:"varint,30,opt,name=runs_unknown,json=runsUnknown"`
 	unknownFields            protoimpl.UnknownFields
 	sizeCache                protoimpl.SizeCache
 }
 
 func (x *StreamState) Reset() {
 	*x = StreamState{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[6]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2304,7 +3155,7 @@ func (x *StreamState) String() string {
 func (*StreamState) ProtoMessage() {}
 
 func (x *StreamState) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[6]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2462,6 +3313,69 @@ func (x *StreamState) GetStarted() bool {
 	return false
 }
 
+func (x *StreamState) GetLastUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_LastUs
+	}
+	return 0
+}
+
+func (x *StreamState) GetStoppedUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_StoppedUs
+	}
+	return 0
+}
+
+func (x *StreamState) GetPacketUs() uint32 {
+	if x != nil {
+		return x.xxx_hidden_PacketUs
+	}
+	return 0
+}
+
+func (x *StreamState) GetNoMediaUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_NoMediaUs
+	}
+	return 0
+}
+
+func (x *StreamState) GetSumFlushed() int64 {
+	if x != nil {
+		return x.xxx_hidden_SumFlushed
+	}
+	return 0
+}
+
+func (x *StreamState) GetPending() uint32 {
+	if x != nil {
+		return x.xxx_hidden_Pending
+	}
+	return 0
+}
+
+func (x *StreamState) GetArtefacts() []uint32 {
+	if x != nil {
+		return x.xxx_hidden_Artefacts
+	}
+	return nil
+}
+
+func (x *StreamState) GetSumRuns() int64 {
+	if x != nil {
+		return x.xxx_hidden_SumRuns
+	}
+	return 0
+}
+
+func (x *StreamState) GetRunsUnknown() bool {
+	if x != nil {
+		return x.xxx_hidden_RunsUnknown
+	}
+	return false
+}
+
 func (x *StreamState) SetSlot(v uint32) {
 	x.xxx_hidden_Slot = v
 }
@@ -2546,6 +3460,42 @@ func (x *StreamState) SetStarted(v bool) {
 	x.xxx_hidden_Started = v
 }
 
+func (x *StreamState) SetLastUs(v int64) {
+	x.xxx_hidden_LastUs = v
+}
+
+func (x *StreamState) SetStoppedUs(v int64) {
+	x.xxx_hidden_StoppedUs = v
+}
+
+func (x *StreamState) SetPacketUs(v uint32) {
+	x.xxx_hidden_PacketUs = v
+}
+
+func (x *StreamState) SetNoMediaUs(v int64) {
+	x.xxx_hidden_NoMediaUs = v
+}
+
+func (x *StreamState) SetSumFlushed(v int64) {
+	x.xxx_hidden_SumFlushed = v
+}
+
+func (x *StreamState) SetPending(v uint32) {
+	x.xxx_hidden_Pending = v
+}
+
+func (x *StreamState) SetArtefacts(v []uint32) {
+	x.xxx_hidden_Artefacts = v
+}
+
+func (x *StreamState) SetSumRuns(v int64) {
+	x.xxx_hidden_SumRuns = v
+}
+
+func (x *StreamState) SetRunsUnknown(v bool) {
+	x.xxx_hidden_RunsUnknown = v
+}
+
 type StreamState_builder struct {
 	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
 
@@ -2585,6 +3535,24 @@ type StreamState_builder struct {
 	Intervals uint32
 	// The stream has a baseline.
 	Started bool
+	// Event time of the latest report. Microseconds since 1970.
+	LastUs int64
+	// Event time at which the number stopped, as far as reports can tell.
+	// Microseconds since 1970.
+	StoppedUs int64
+	// Packet time as the intervals showed it. Microseconds, 0 if unknown.
+	PacketUs uint32
+	// Sums over the reports. Microseconds; packets.
+	NoMediaUs  int64
+	SumFlushed int64
+	// Artefacts of the next report that other events announced: a set of bits by
+	// Artefact.
+	Pending uint32
+	// Artefacts met and how often: number, count, number, count, ...
+	Artefacts []uint32
+	// Runs of lost packets that are certain, and whether there were others.
+	SumRuns     int64
+	RunsUnknown bool
 }
 
 func (b0 StreamState_builder) Build() *StreamState {
@@ -2612,6 +3580,15 @@ func (b0 StreamState_builder) Build() *StreamState {
 	x.xxx_hidden_Reports = b.Reports
 	x.xxx_hidden_Intervals = b.Intervals
 	x.xxx_hidden_Started = b.Started
+	x.xxx_hidden_LastUs = b.LastUs
+	x.xxx_hidden_StoppedUs = b.StoppedUs
+	x.xxx_hidden_PacketUs = b.PacketUs
+	x.xxx_hidden_NoMediaUs = b.NoMediaUs
+	x.xxx_hidden_SumFlushed = b.SumFlushed
+	x.xxx_hidden_Pending = b.Pending
+	x.xxx_hidden_Artefacts = b.Artefacts
+	x.xxx_hidden_SumRuns = b.SumRuns
+	x.xxx_hidden_RunsUnknown = b.RunsUnknown
 	return m0
 }
 
@@ -2631,7 +3608,7 @@ type OwnerRecord struct {
 
 func (x *OwnerRecord) Reset() {
 	*x = OwnerRecord{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[7]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2643,7 +3620,7 @@ func (x *OwnerRecord) String() string {
 func (*OwnerRecord) ProtoMessage() {}
 
 func (x *OwnerRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[7]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2761,13 +3738,19 @@ type Core struct {
 	xxx_hidden_CoreUuid   string                 `protobuf:"bytes,1,opt,name=core_uuid,json=coreUuid"`
 	xxx_hidden_FsInstance string                 `protobuf:"bytes,2,opt,name=fs_instance,json=fsInstance"`
 	xxx_hidden_ClockUs    int64                  `protobuf:"varint,3,opt,name=clock_us,json=clockUs"`
+	xxx_hidden_Order      uint64                 `protobuf:"varint,4,opt,name=order"`
+	xxx_hidden_Witness    string                 `protobuf:"bytes,5,opt,name=witness"`
+	xxx_hidden_WitnessUs  int64                  `protobuf:"varint,6,opt,name=witness_us,json=witnessUs"`
+	xxx_hidden_GapFromUs  int64                  `protobuf:"varint,7,opt,name=gap_from_us,json=gapFromUs"`
+	xxx_hidden_GapToUs    int64                  `protobuf:"varint,8,opt,name=gap_to_us,json=gapToUs"`
+	xxx_hidden_GapLost    uint32                 `protobuf:"varint,9,opt,name=gap_lost,json=gapLost"`
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
 
 func (x *Core) Reset() {
 	*x = Core{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[8]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2779,7 +3762,7 @@ func (x *Core) String() string {
 func (*Core) ProtoMessage() {}
 
 func (x *Core) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[8]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2811,6 +3794,48 @@ func (x *Core) GetClockUs() int64 {
 	return 0
 }
 
+func (x *Core) GetOrder() uint64 {
+	if x != nil {
+		return x.xxx_hidden_Order
+	}
+	return 0
+}
+
+func (x *Core) GetWitness() string {
+	if x != nil {
+		return x.xxx_hidden_Witness
+	}
+	return ""
+}
+
+func (x *Core) GetWitnessUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_WitnessUs
+	}
+	return 0
+}
+
+func (x *Core) GetGapFromUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_GapFromUs
+	}
+	return 0
+}
+
+func (x *Core) GetGapToUs() int64 {
+	if x != nil {
+		return x.xxx_hidden_GapToUs
+	}
+	return 0
+}
+
+func (x *Core) GetGapLost() uint32 {
+	if x != nil {
+		return x.xxx_hidden_GapLost
+	}
+	return 0
+}
+
 func (x *Core) SetCoreUuid(v string) {
 	x.xxx_hidden_CoreUuid = v
 }
@@ -2823,6 +3848,30 @@ func (x *Core) SetClockUs(v int64) {
 	x.xxx_hidden_ClockUs = v
 }
 
+func (x *Core) SetOrder(v uint64) {
+	x.xxx_hidden_Order = v
+}
+
+func (x *Core) SetWitness(v string) {
+	x.xxx_hidden_Witness = v
+}
+
+func (x *Core) SetWitnessUs(v int64) {
+	x.xxx_hidden_WitnessUs = v
+}
+
+func (x *Core) SetGapFromUs(v int64) {
+	x.xxx_hidden_GapFromUs = v
+}
+
+func (x *Core) SetGapToUs(v int64) {
+	x.xxx_hidden_GapToUs = v
+}
+
+func (x *Core) SetGapLost(v uint32) {
+	x.xxx_hidden_GapLost = v
+}
+
 type Core_builder struct {
 	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
 
@@ -2830,6 +3879,18 @@ type Core_builder struct {
 	FsInstance string
 	// Latest Event-Date-Timestamp seen. Microseconds since 1970.
 	ClockUs int64
+	// In which order the partition met the processes: 1, 2, ...
+	Order uint64
+	// Another process that has had events since this one's last, and its clock at
+	// the first of them. Microseconds since 1970.
+	Witness   string
+	WitnessUs int64
+	// The last FSAGENT_GAP: from and to when events were dropped, and what:
+	// 1 lifecycle, 2 SEND_RTCP_MESSAGE, 4 RECV_RTCP_MESSAGE. Microseconds since
+	// 1970.
+	GapFromUs int64
+	GapToUs   int64
+	GapLost   uint32
 }
 
 func (b0 Core_builder) Build() *Core {
@@ -2839,6 +3900,12 @@ func (b0 Core_builder) Build() *Core {
 	x.xxx_hidden_CoreUuid = b.CoreUuid
 	x.xxx_hidden_FsInstance = b.FsInstance
 	x.xxx_hidden_ClockUs = b.ClockUs
+	x.xxx_hidden_Order = b.Order
+	x.xxx_hidden_Witness = b.Witness
+	x.xxx_hidden_WitnessUs = b.WitnessUs
+	x.xxx_hidden_GapFromUs = b.GapFromUs
+	x.xxx_hidden_GapToUs = b.GapToUs
+	x.xxx_hidden_GapLost = b.GapLost
 	return m0
 }
 
@@ -2853,7 +3920,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[9]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2865,7 +3932,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[9]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2926,7 +3993,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[10]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2938,7 +4005,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[10]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3000,7 +4067,7 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\x06dst_ip\x18\f \x01(\tR\x05dstIp\x12,\n" +
 	"\x06report\x18\r \x01(\v2\x12.fsagent.v1.ReportH\x00R\x06report\x12-\n" +
 	"\aleg_end\x18\x0e \x01(\v2\x12.fsagent.v1.LegEndH\x00R\x06legEndB\x06\n" +
-	"\x04body\"\x9e\x04\n" +
+	"\x04body\"\xf3\x05\n" +
 	"\x06Report\x12\"\n" +
 	"\tjitter_ms\x18\x01 \x01(\x01B\x05\xaa\x01\x02\b\x01R\bjitterMs\x12(\n" +
 	"\fpackets_lost\x18\x02 \x01(\x03B\x05\xaa\x01\x02\b\x01R\vpacketsLost\x120\n" +
@@ -3017,7 +4084,21 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	" \x01(\x03R\n" +
 	"intervalUs\x122\n" +
 	"\tartefacts\x18\v \x03(\x0e2\x14.fsagent.v1.ArtefactR\tartefacts\x12/\n" +
-	"\x13concealment_assumed\x18\f \x01(\bR\x12concealmentAssumed\"\xa0\x06\n" +
+	"\x13concealment_assumed\x18\f \x01(\bR\x12concealmentAssumed\x12\x1c\n" +
+	"\x06mos_cq\x18\r \x01(\x01B\x05\xaa\x01\x02\b\x01R\x05mosCq\x126\n" +
+	"\rmos_cq_reason\x18\x0e \x01(\x0e2\x12.fsagent.v1.ReasonR\vmosCqReason\x124\n" +
+	"\n" +
+	"mos_inputs\x18\x0f \x01(\v2\x15.fsagent.v1.MosInputsR\tmosInputs\x12\x1e\n" +
+	"\vno_media_us\x18\x10 \x01(\x03R\tnoMediaUs\x12'\n" +
+	"\x0fpackets_flushed\x18\x11 \x01(\x03R\x0epacketsFlushed\"\xc3\x01\n" +
+	"\tMosInputs\x12\x0e\n" +
+	"\x02ie\x18\x01 \x01(\x01R\x02ie\x12\x10\n" +
+	"\x03bpl\x18\x02 \x01(\x01R\x03bpl\x12\x10\n" +
+	"\x03ppl\x18\x03 \x01(\x01R\x03ppl\x12\x17\n" +
+	"\aburst_r\x18\x04 \x01(\x01R\x06burstR\x12\x13\n" +
+	"\x05ta_ms\x18\x05 \x01(\x01R\x04taMs\x120\n" +
+	"\aassumed\x18\x06 \x03(\x0e2\x16.fsagent.v1.AssumptionR\aassumed\x12\"\n" +
+	"\fextrapolated\x18\a \x01(\bR\fextrapolated\"\xce\a\n" +
 	"\x06LegEnd\x12\x17\n" +
 	"\x03mos\x18\x01 \x01(\x01B\x05\xaa\x01\x02\b\x01R\x03mos\x124\n" +
 	"\n" +
@@ -3040,7 +4121,13 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\boutbound\x18\x0e \x01(\v2\x1c.fsagent.v1.DirectionSummaryR\boutbound\x12(\n" +
 	"\x10answered_time_us\x18\x0f \x01(\x03R\x0eansweredTimeUs\x12&\n" +
 	"\x0fcreated_time_us\x18\x10 \x01(\x03R\rcreatedTimeUs\x12!\n" +
-	"\fhangup_cause\x18\x11 \x01(\tR\vhangupCause\"\x80\x05\n" +
+	"\fhangup_cause\x18\x11 \x01(\tR\vhangupCause\x121\n" +
+	"\n" +
+	"end_reason\x18\x12 \x01(\x0e2\x12.fsagent.v1.ReasonR\tendReason\x12\"\n" +
+	"\rlast_event_us\x18\x13 \x01(\x03R\vlastEventUs\x12*\n" +
+	"\x11after_end_unknown\x18\x14 \x01(\bR\x0fafterEndUnknown\x12\x17\n" +
+	"\aheld_us\x18\x15 \x01(\x03R\x06heldUs\x12\x10\n" +
+	"\x03gap\x18\x16 \x01(\bR\x03gap\"\xdc\b\n" +
 	"\x10DirectionSummary\x12\x17\n" +
 	"\x03mos\x18\x01 \x01(\x01B\x05\xaa\x01\x02\b\x01R\x03mos\x124\n" +
 	"\n" +
@@ -3060,9 +4147,23 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\x13packets_lost_before\x18\r \x01(\x03R\x11packetsLostBefore\x12/\n" +
 	"\x13concealment_assumed\x18\x0e \x01(\bR\x12concealmentAssumed\x12\x1d\n" +
 	"\n" +
-	"covered_us\x18\x0f \x01(\x03R\tcoveredUs\";\n" +
+	"covered_us\x18\x0f \x01(\x03R\tcoveredUs\x12\x1c\n" +
+	"\x06mos_cq\x18\x10 \x01(\x01B\x05\xaa\x01\x02\b\x01R\x05mosCq\x126\n" +
+	"\rmos_cq_reason\x18\x11 \x01(\x0e2\x12.fsagent.v1.ReasonR\vmosCqReason\x124\n" +
+	"\n" +
+	"mos_inputs\x18\x12 \x01(\v2\x15.fsagent.v1.MosInputsR\tmosInputs\x12\x1e\n" +
+	"\vno_media_us\x18\x13 \x01(\x03R\tnoMediaUs\x12'\n" +
+	"\x0fpackets_flushed\x18\x14 \x01(\x03R\x0epacketsFlushed\x124\n" +
+	"\x12packets_unreported\x18\x15 \x01(\x03B\x05\xaa\x01\x02\b\x01R\x11packetsUnreported\x12#\n" +
+	"\runreported_us\x18\x16 \x01(\x03R\funreportedUs\x12/\n" +
+	"\x10loss_burst_ratio\x18\x19 \x01(\x01B\x05\xaa\x01\x02\b\x01R\x0elossBurstRatio\x12@\n" +
+	"\x12burst_ratio_reason\x18\x17 \x01(\x0e2\x12.fsagent.v1.ReasonR\x10burstRatioReason\x127\n" +
+	"\tartefacts\x18\x18 \x03(\v2\x19.fsagent.v1.ArtefactCountR\tartefacts\"W\n" +
+	"\rArtefactCount\x120\n" +
+	"\bartefact\x18\x01 \x01(\x0e2\x14.fsagent.v1.ArtefactR\bartefact\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\";\n" +
 	"\vSampleBatch\x12,\n" +
-	"\asamples\x18\x01 \x03(\v2\x12.fsagent.v1.SampleR\asamples\"\xd3\x05\n" +
+	"\asamples\x18\x01 \x03(\v2\x12.fsagent.v1.SampleR\asamples\"\x9e\a\n" +
 	"\bLegState\x12\x18\n" +
 	"\aapplied\x18\x01 \x01(\x04R\aapplied\x12\x1b\n" +
 	"\tcore_uuid\x18\x02 \x01(\tR\bcoreUuid\x12\x1b\n" +
@@ -3093,7 +4194,15 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\bown_ssrc\x18\x13 \x01(\rR\aownSsrc\x12&\n" +
 	"\x0fcreated_time_us\x18\x14 \x01(\x03R\rcreatedTimeUs\x12(\n" +
 	"\x10answered_time_us\x18\x15 \x01(\x03R\x0eansweredTimeUs\x121\n" +
-	"\astreams\x18\x16 \x03(\v2\x17.fsagent.v1.StreamStateR\astreams\"\xf4\x04\n" +
+	"\astreams\x18\x16 \x03(\v2\x17.fsagent.v1.StreamStateR\astreams\x12\x1b\n" +
+	"\tpacket_ms\x18\x17 \x01(\rR\bpacketMs\x12\"\n" +
+	"\rheld_since_us\x18\x18 \x01(\x03R\vheldSinceUs\x12\x17\n" +
+	"\aheld_us\x18\x19 \x01(\x03R\x06heldUs\x12\x10\n" +
+	"\x03gap\x18\x1a \x01(\bR\x03gap\x12\x1f\n" +
+	"\vend_unknown\x18\x1b \x01(\bR\n" +
+	"endUnknown\x12\x18\n" +
+	"\arevived\x18\x1c \x01(\bR\arevived\x12\"\n" +
+	"\rlast_event_us\x18\x1d \x01(\x03R\vlastEventUs\"\x80\a\n" +
 	"\vStreamState\x12\x12\n" +
 	"\x04slot\x18\x01 \x01(\rR\x04slot\x12\x12\n" +
 	"\x04ssrc\x18\x02 \x01(\aR\x04ssrc\x12\x1a\n" +
@@ -3118,19 +4227,37 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\x06rtt_us\x18\x12 \x01(\x03R\x05rttUs\x12\x18\n" +
 	"\areports\x18\x13 \x01(\rR\areports\x12\x1c\n" +
 	"\tintervals\x18\x14 \x01(\rR\tintervals\x12\x18\n" +
-	"\astarted\x18\x15 \x01(\bR\astarted\"\xc3\x01\n" +
+	"\astarted\x18\x15 \x01(\bR\astarted\x12\x17\n" +
+	"\alast_us\x18\x16 \x01(\x03R\x06lastUs\x12\x1d\n" +
+	"\n" +
+	"stopped_us\x18\x17 \x01(\x03R\tstoppedUs\x12\x1b\n" +
+	"\tpacket_us\x18\x18 \x01(\rR\bpacketUs\x12\x1e\n" +
+	"\vno_media_us\x18\x19 \x01(\x03R\tnoMediaUs\x12\x1f\n" +
+	"\vsum_flushed\x18\x1a \x01(\x03R\n" +
+	"sumFlushed\x12\x18\n" +
+	"\apending\x18\x1b \x01(\rR\apending\x12\x1c\n" +
+	"\tartefacts\x18\x1c \x03(\rR\tartefacts\x12\x19\n" +
+	"\bsum_runs\x18\x1d \x01(\x03R\asumRuns\x12!\n" +
+	"\fruns_unknown\x18\x1e \x01(\bR\vrunsUnknown\"\xc3\x01\n" +
 	"\vOwnerRecord\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x16\n" +
 	"\x06cursor\x18\x03 \x01(\x04R\x06cursor\x12\x1c\n" +
 	"\tpublished\x18\x04 \x01(\x04R\tpublished\x12&\n" +
 	"\x05cores\x18\x05 \x03(\v2\x10.fsagent.v1.CoreR\x05cores\x12*\n" +
-	"\x11stream_created_us\x18\x06 \x01(\x03R\x0fstreamCreatedUs\"_\n" +
+	"\x11stream_created_us\x18\x06 \x01(\x03R\x0fstreamCreatedUs\"\x85\x02\n" +
 	"\x04Core\x12\x1b\n" +
 	"\tcore_uuid\x18\x01 \x01(\tR\bcoreUuid\x12\x1f\n" +
 	"\vfs_instance\x18\x02 \x01(\tR\n" +
 	"fsInstance\x12\x19\n" +
-	"\bclock_us\x18\x03 \x01(\x03R\aclockUs\">\n" +
+	"\bclock_us\x18\x03 \x01(\x03R\aclockUs\x12\x14\n" +
+	"\x05order\x18\x04 \x01(\x04R\x05order\x12\x18\n" +
+	"\awitness\x18\x05 \x01(\tR\awitness\x12\x1d\n" +
+	"\n" +
+	"witness_us\x18\x06 \x01(\x03R\twitnessUs\x12\x1e\n" +
+	"\vgap_from_us\x18\a \x01(\x03R\tgapFromUs\x12\x1a\n" +
+	"\tgap_to_us\x18\b \x01(\x03R\agapToUs\x12\x19\n" +
+	"\bgap_lost\x18\t \x01(\rR\agapLost\">\n" +
 	"\x04Meta\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x01 \x01(\rR\n" +
@@ -3147,7 +4274,7 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\x0fMOS_SOURCE_G107\x10\x01\x12\x15\n" +
 	"\x11MOS_SOURCE_G107_1\x10\x02\x12\x15\n" +
 	"\x11MOS_SOURCE_G107_2\x10\x03\x12\x19\n" +
-	"\x15MOS_SOURCE_FREESWITCH\x10\x04*\xa0\x02\n" +
+	"\x15MOS_SOURCE_FREESWITCH\x10\x04*\xed\x02\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eREASON_NO_RTCP\x10\x01\x12\x19\n" +
@@ -3162,7 +4289,24 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\x11REASON_NO_PACKETS\x10\t\x12\x13\n" +
 	"\x0fREASON_BASELINE\x10\n" +
 	"\x12\x16\n" +
-	"\x12REASON_IMPLAUSIBLE\x10\v*\xaf\x03\n" +
+	"\x12REASON_IMPLAUSIBLE\x10\v\x12\x18\n" +
+	"\x14REASON_NO_ROUND_TRIP\x10\f\x12\x18\n" +
+	"\x14REASON_PARTIAL_MEDIA\x10\r\x12\x17\n" +
+	"\x13REASON_RUNS_UNKNOWN\x10\x0e*\xc2\x02\n" +
+	"\n" +
+	"Assumption\x12\x1a\n" +
+	"\x16ASSUMPTION_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16ASSUMPTION_CONCEALMENT\x10\x01\x12\x1d\n" +
+	"\x19ASSUMPTION_NO_CONCEALMENT\x10\x02\x12\x1a\n" +
+	"\x16ASSUMPTION_RANDOM_LOSS\x10\x03\x12\x19\n" +
+	"\x15ASSUMPTION_NO_DISCARD\x10\x04\x12\x1e\n" +
+	"\x1aASSUMPTION_SYMMETRIC_DELAY\x10\x05\x12\x1c\n" +
+	"\x18ASSUMPTION_JITTER_BUFFER\x10\x06\x12\x1a\n" +
+	"\x16ASSUMPTION_PACKET_TIME\x10\a\x12\x1a\n" +
+	"\x16ASSUMPTION_PROVISIONAL\x10\b\x12\x13\n" +
+	"\x0fASSUMPTION_ECHO\x10\t\x12\x1b\n" +
+	"\x17ASSUMPTION_NO_ADVANTAGE\x10\n" +
+	"*\xa2\x04\n" +
 	"\bArtefact\x12\x18\n" +
 	"\x14ARTEFACT_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11ARTEFACT_BASELINE\x10\x01\x12\x19\n" +
@@ -3180,52 +4324,69 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\x18ARTEFACT_RTT_IMPLAUSIBLE\x10\f\x12\x18\n" +
 	"\x14ARTEFACT_CYCLE_ADDED\x10\r\x12\x19\n" +
 	"\x15ARTEFACT_STALE_SENDER\x10\x0e\x12\x15\n" +
-	"\x11ARTEFACT_LOSS_CUT\x10\x0fB<Z5github.com/fsagent/fsagent/proto/fsagent/v1;fsagentv1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
+	"\x11ARTEFACT_LOSS_CUT\x10\x0f\x12\x1a\n" +
+	"\x16ARTEFACT_PARTIAL_MEDIA\x10\x10\x12\x14\n" +
+	"\x10ARTEFACT_FLUSHED\x10\x11\x12\x10\n" +
+	"\fARTEFACT_GAP\x10\x12\x12\x11\n" +
+	"\rARTEFACT_HELD\x10\x13\x12\x1a\n" +
+	"\x16ARTEFACT_CODEC_CHANGED\x10\x14B<Z5github.com/fsagent/fsagent/proto/fsagent/v1;fsagentv1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
 
-var file_fsagent_v1_fsagent_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_fsagent_v1_fsagent_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_fsagent_v1_fsagent_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_fsagent_v1_fsagent_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_fsagent_v1_fsagent_proto_goTypes = []any{
 	(Direction)(0),           // 0: fsagent.v1.Direction
 	(MosSource)(0),           // 1: fsagent.v1.MosSource
 	(Reason)(0),              // 2: fsagent.v1.Reason
-	(Artefact)(0),            // 3: fsagent.v1.Artefact
-	(*Sample)(nil),           // 4: fsagent.v1.Sample
-	(*Report)(nil),           // 5: fsagent.v1.Report
-	(*LegEnd)(nil),           // 6: fsagent.v1.LegEnd
-	(*DirectionSummary)(nil), // 7: fsagent.v1.DirectionSummary
-	(*SampleBatch)(nil),      // 8: fsagent.v1.SampleBatch
-	(*LegState)(nil),         // 9: fsagent.v1.LegState
-	(*StreamState)(nil),      // 10: fsagent.v1.StreamState
-	(*OwnerRecord)(nil),      // 11: fsagent.v1.OwnerRecord
-	(*Core)(nil),             // 12: fsagent.v1.Core
-	(*Meta)(nil),             // 13: fsagent.v1.Meta
-	(*Member)(nil),           // 14: fsagent.v1.Member
+	(Assumption)(0),          // 3: fsagent.v1.Assumption
+	(Artefact)(0),            // 4: fsagent.v1.Artefact
+	(*Sample)(nil),           // 5: fsagent.v1.Sample
+	(*Report)(nil),           // 6: fsagent.v1.Report
+	(*MosInputs)(nil),        // 7: fsagent.v1.MosInputs
+	(*LegEnd)(nil),           // 8: fsagent.v1.LegEnd
+	(*DirectionSummary)(nil), // 9: fsagent.v1.DirectionSummary
+	(*ArtefactCount)(nil),    // 10: fsagent.v1.ArtefactCount
+	(*SampleBatch)(nil),      // 11: fsagent.v1.SampleBatch
+	(*LegState)(nil),         // 12: fsagent.v1.LegState
+	(*StreamState)(nil),      // 13: fsagent.v1.StreamState
+	(*OwnerRecord)(nil),      // 14: fsagent.v1.OwnerRecord
+	(*Core)(nil),             // 15: fsagent.v1.Core
+	(*Meta)(nil),             // 16: fsagent.v1.Meta
+	(*Member)(nil),           // 17: fsagent.v1.Member
 }
 var file_fsagent_v1_fsagent_proto_depIdxs = []int32{
 	0,  // 0: fsagent.v1.Sample.direction:type_name -> fsagent.v1.Direction
-	5,  // 1: fsagent.v1.Sample.report:type_name -> fsagent.v1.Report
-	6,  // 2: fsagent.v1.Sample.leg_end:type_name -> fsagent.v1.LegEnd
+	6,  // 1: fsagent.v1.Sample.report:type_name -> fsagent.v1.Report
+	8,  // 2: fsagent.v1.Sample.leg_end:type_name -> fsagent.v1.LegEnd
 	1,  // 3: fsagent.v1.Report.mos_source:type_name -> fsagent.v1.MosSource
 	2,  // 4: fsagent.v1.Report.mos_reason:type_name -> fsagent.v1.Reason
-	3,  // 5: fsagent.v1.Report.artefacts:type_name -> fsagent.v1.Artefact
-	1,  // 6: fsagent.v1.LegEnd.mos_source:type_name -> fsagent.v1.MosSource
-	2,  // 7: fsagent.v1.LegEnd.mos_reason:type_name -> fsagent.v1.Reason
-	2,  // 8: fsagent.v1.LegEnd.jitter_reason:type_name -> fsagent.v1.Reason
-	2,  // 9: fsagent.v1.LegEnd.total_reason:type_name -> fsagent.v1.Reason
-	2,  // 10: fsagent.v1.LegEnd.packet_loss_reason:type_name -> fsagent.v1.Reason
-	7,  // 11: fsagent.v1.LegEnd.inbound:type_name -> fsagent.v1.DirectionSummary
-	7,  // 12: fsagent.v1.LegEnd.outbound:type_name -> fsagent.v1.DirectionSummary
-	1,  // 13: fsagent.v1.DirectionSummary.mos_source:type_name -> fsagent.v1.MosSource
-	2,  // 14: fsagent.v1.DirectionSummary.mos_reason:type_name -> fsagent.v1.Reason
-	2,  // 15: fsagent.v1.DirectionSummary.reason:type_name -> fsagent.v1.Reason
-	4,  // 16: fsagent.v1.SampleBatch.samples:type_name -> fsagent.v1.Sample
-	10, // 17: fsagent.v1.LegState.streams:type_name -> fsagent.v1.StreamState
-	12, // 18: fsagent.v1.OwnerRecord.cores:type_name -> fsagent.v1.Core
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	4,  // 5: fsagent.v1.Report.artefacts:type_name -> fsagent.v1.Artefact
+	2,  // 6: fsagent.v1.Report.mos_cq_reason:type_name -> fsagent.v1.Reason
+	7,  // 7: fsagent.v1.Report.mos_inputs:type_name -> fsagent.v1.MosInputs
+	3,  // 8: fsagent.v1.MosInputs.assumed:type_name -> fsagent.v1.Assumption
+	1,  // 9: fsagent.v1.LegEnd.mos_source:type_name -> fsagent.v1.MosSource
+	2,  // 10: fsagent.v1.LegEnd.mos_reason:type_name -> fsagent.v1.Reason
+	2,  // 11: fsagent.v1.LegEnd.jitter_reason:type_name -> fsagent.v1.Reason
+	2,  // 12: fsagent.v1.LegEnd.total_reason:type_name -> fsagent.v1.Reason
+	2,  // 13: fsagent.v1.LegEnd.packet_loss_reason:type_name -> fsagent.v1.Reason
+	9,  // 14: fsagent.v1.LegEnd.inbound:type_name -> fsagent.v1.DirectionSummary
+	9,  // 15: fsagent.v1.LegEnd.outbound:type_name -> fsagent.v1.DirectionSummary
+	2,  // 16: fsagent.v1.LegEnd.end_reason:type_name -> fsagent.v1.Reason
+	1,  // 17: fsagent.v1.DirectionSummary.mos_source:type_name -> fsagent.v1.MosSource
+	2,  // 18: fsagent.v1.DirectionSummary.mos_reason:type_name -> fsagent.v1.Reason
+	2,  // 19: fsagent.v1.DirectionSummary.reason:type_name -> fsagent.v1.Reason
+	2,  // 20: fsagent.v1.DirectionSummary.mos_cq_reason:type_name -> fsagent.v1.Reason
+	7,  // 21: fsagent.v1.DirectionSummary.mos_inputs:type_name -> fsagent.v1.MosInputs
+	2,  // 22: fsagent.v1.DirectionSummary.burst_ratio_reason:type_name -> fsagent.v1.Reason
+	10, // 23: fsagent.v1.DirectionSummary.artefacts:type_name -> fsagent.v1.ArtefactCount
+	4,  // 24: fsagent.v1.ArtefactCount.artefact:type_name -> fsagent.v1.Artefact
+	5,  // 25: fsagent.v1.SampleBatch.samples:type_name -> fsagent.v1.Sample
+	13, // 26: fsagent.v1.LegState.streams:type_name -> fsagent.v1.StreamState
+	15, // 27: fsagent.v1.OwnerRecord.cores:type_name -> fsagent.v1.Core
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_fsagent_v1_fsagent_proto_init() }
@@ -3242,8 +4403,8 @@ func file_fsagent_v1_fsagent_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsagent_v1_fsagent_proto_rawDesc), len(file_fsagent_v1_fsagent_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   11,
+			NumEnums:      5,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
