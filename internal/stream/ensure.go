@@ -40,6 +40,25 @@ func Ensure(ctx context.Context, js jetstream.JetStream, s Settings) error {
 	return ensureMeta(ctx, js, s)
 }
 
+// Compare is Ensure without making anything: it returns how many of the streams
+// are not there.
+func Compare(ctx context.Context, js jetstream.JetStream, s Settings) (missing int, err error) {
+	for _, want := range s.streams() {
+		have, err := js.Stream(ctx, want.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			missing++
+			continue
+		}
+		if err != nil {
+			return missing, fmt.Errorf("stream %s: %w", want.Name, err)
+		}
+		if err := compare(want, have.CachedInfo().Config); err != nil {
+			return missing, err
+		}
+	}
+	return missing, nil
+}
+
 // EnsureRetry calls Ensure until it succeeds, ctx ends, or waiting does not
 // help. It says once what it is waiting for.
 func EnsureRetry(ctx context.Context, js jetstream.JetStream, s Settings, log *slog.Logger) error {

@@ -31,6 +31,7 @@ func commands() []command {
 	return []command{
 		{"run", "watch the configured FreeSWITCH servers; the default", run},
 		{"demo", "show the whole pipeline on recorded calls", runDemo},
+		{"check", "say what works and what is missing for call quality", runCheck},
 		{"simulate", "be one or more FreeSWITCH servers that play recorded calls", simulate},
 	}
 }
