@@ -121,13 +121,16 @@ func TestClaimedLengthIsNotAllocated(t *testing.T) {
 }
 
 func FuzzFrameReader(f *testing.F) {
-	for _, name := range []string{"01-single-pcmu", "10a-shutdown"} {
+	for _, name := range recording.Names() {
 		rec, err := recording.Load(name)
 		if err != nil {
 			f.Fatal(err)
 		}
-		for _, frame := range rec.Frames {
+		for i, frame := range rec.Frames[:min(16, len(rec.Frames))] {
 			f.Add(frame.Bytes)
+			if i > 0 {
+				f.Add(append(bytes.Clone(rec.Frames[i-1].Bytes), frame.Bytes...))
+			}
 		}
 	}
 	f.Add([]byte("Content-Type: auth/request\n\nContent-Type: command/reply\nReply-Text: -ERR invalid\n\n"))
@@ -158,4 +161,50 @@ func streamOf(r *recording.Recording) []byte {
 		b = append(b, f.Bytes...)
 	}
 	return b
+}
+
+// Whatever a server sends, and however slowly, the reader holds no more than the
+// longest header and the longest body.
+func TestMemoryIsBounded(t *testing.T) {
+	noise := make([]byte, 1<<20)
+	for i, x := 0, uint32(1); i < len(noise); i++ {
+		x = x*1664525 + 1013904223
+		noise[i] = byte(x >> 24)
+	}
+	const head = "Content-Type: text/event-plain\nContent-Length: "
+	const small = head + "2\n\nab"
+	large := head + "16777216\n\n" + strings.Repeat("x", 16<<20)
+	for _, tc := range []struct {
+		name  string
+		src   io.Reader
+		most  uint64 // bytes allocated in all
+		calls int
+		want  error
+	}{
+		{"endless header", &endless{data: []byte("Name: value\n")}, 1 << 20, 1, esl.ErrHeaderTooLong},
+		{"endless line", &endless{data: []byte("x")}, 1 << 20, 1, esl.ErrHeaderTooLong},
+		{"endless frames", &endless{data: []byte(small)}, 1 << 20, 100_000, nil},
+		{"frames of 16 MiB", &endless{data: []byte(large)}, 80 << 20, 3, nil},
+		{"length too large for the body", strings.NewReader(head + "16000000\n\nab"), 1 << 20, 1, esl.ErrTruncated},
+		{"length too small for the body", strings.NewReader(head + "1\n\nabcdef\n\n" + small), 1 << 20, 2, esl.ErrNotESL},
+		{"noise", bytes.NewReader(noise), 1 << 20, 1, esl.ErrNotESL},
+		{"drip", iotest.OneByteReader(&endless{data: []byte(small)}), 1 << 20, 1000, nil},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r := esl.NewFrameReader(tc.src, 0)
+		var err error
+		for range tc.calls {
+			if _, err = r.Next(); err != nil {
+				break
+			}
+		}
+		runtime.ReadMemStats(&after)
+		if !errors.Is(err, tc.want) {
+			t.Errorf("%s: got %v, want %v", tc.name, err, tc.want)
+		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > tc.most {
+			t.Errorf("%s: %d bytes were allocated, want at most %d", tc.name, used, tc.most)
+		}
+	}
 }
