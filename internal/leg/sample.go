@@ -76,6 +76,9 @@ func (t *Table) report(l *leg, r rtcp.Report, e event.Event) *fsagentv1.Sample {
 	if l.heldSince != 0 && st.Started {
 		st.Pending |= rtcp.Held
 	}
+	if t.trace != nil {
+		t.told.Before = st.Stream
+	}
 	iv := st.Next(r, e.ID().Sequence, e.ID().TimeUS, l.packetMS*1000)
 	if t.trace != nil {
 		report, interval := r, iv // copies, so that without a trace nothing is allocated

@@ -17,6 +17,7 @@ type Step struct {
 	// Report and Interval of an RTCP event that was applied, else nil. Clock is
 	// the RTP clock in Hz that its jitter was divided by, 0 if it is unknown.
 	Report   *rtcp.Report
+	Before   rtcp.Stream // what was known of its stream
 	Interval *rtcp.Interval
 	Clock    uint32
 	Codec    string

@@ -118,7 +118,8 @@ func (c MOSConfig) assumptions(concealed []string) emodel.Assumptions {
 	}
 }
 
-func (c Config) params() leg.Params {
+// Params are the choices of the step that the settings make.
+func (c Config) Params() leg.Params {
 	p := leg.DefaultParams()
 	p.CorrelationByCall = c.Correlation == "call"
 	p.Inbound, p.Outbound = c.MOS.assumptions(c.MOS.ConcealedInbound), c.MOS.assumptions(c.MOS.ConcealedOutbound)

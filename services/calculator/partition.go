@@ -60,7 +60,7 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 	}
 	p := &partition{
 		own: own, cfg: c.cfg, m: c.m, log: log,
-		table: leg.NewTable(c.cfg.params()), applied: own.record.GetCursor(), silent: own.tail.through,
+		table: leg.NewTable(c.cfg.Params()), applied: own.record.GetCursor(), silent: own.tail.through,
 		full: make(chan struct{}, 1),
 	}
 	p.room.L = &p.mu

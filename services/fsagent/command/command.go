@@ -32,6 +32,7 @@ func commands() []command {
 		{"run", "watch the configured FreeSWITCH servers; the default", run},
 		{"demo", "show the whole pipeline on recorded calls", runDemo},
 		{"check", "say what works and what is missing for call quality", runCheck},
+		{"explain", "say how the numbers of a leg were made, event by event", runExplain},
 		{"simulate", "be one or more FreeSWITCH servers that play recorded calls", simulate},
 	}
 }
