@@ -15,7 +15,7 @@ import (
 
 const (
 	setFire = `set fire_rtcp_events=true before media: in vars.xml for all calls, or in the dialplan with export before answer or bridge`
-	setRTCP = `set <param name="rtcp-audio-interval-msec" value="5000"/> in the profile, then sofia profile <name> restart`
+	setRTCP = `set <param name="rtcp-audio-interval-msec" value="5000"/> in the profile, then sofia profile <name> rescan; new calls have it`
 
 	rtcpInterval      = "rtcp-audio-interval-msec"
 	heartbeatDefault  = 20 // seconds (switch_core.c, runtime.event_heartbeat_interval)
