@@ -117,33 +117,6 @@ func ends(samples []*fsagentv1.Sample) map[string]*fsagentv1.LegEnd {
 	return out
 }
 
-// TestLossAgainstRelay compares each direction's loss with what a relay between
-// FreeSWITCH and its peer dropped. Packets dropped after the last report are in
-// no report, hence the tolerance.
-func TestLossAgainstRelay(t *testing.T) {
-	t.Parallel()
-	const tolerance = 3
-	for _, name := range []string{"03a-loss5-jitter30-pcmu", "03g-loss5-only", "04a-g722-loss2-jitter20"} {
-		r, err := recording.Load(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		samples, _ := run(t, r.Events())
-		for channel, m := range ends(samples) {
-			for _, flow := range r.Relay {
-				got, direction := m.GetOutbound().GetPacketsLost(), "outbound"
-				if flow.From >= 24000 {
-					got, direction = m.GetInbound().GetPacketsLost(), "inbound"
-				}
-				t.Logf("%s %s %s: lost %d, relay dropped %d", name, channel, direction, got, flow.RTPDropped)
-				if d := got - int64(flow.RTPDropped); d < -tolerance || d > tolerance {
-					t.Errorf("%s %s: lost %d, relay dropped %d", name, direction, got, flow.RTPDropped)
-				}
-			}
-		}
-	}
-}
-
 // TestCleanCallsLoseNothing: FreeSWITCH's phantom 1 is in most of these streams.
 func TestCleanCallsLoseNothing(t *testing.T) {
 	t.Parallel()

@@ -89,8 +89,8 @@ func plain(id []byte) bool {
 	return len(id) > 0 && len(id) <= maxID
 }
 
-// advance moves the clock of a core on to the time of an event, ends the legs
-// that had no event for too long and forgets those that ended long ago. Because
+// advance moves the clock of a core on to the time of an event of FreeSWITCH, ends
+// the legs that had no event for too long and forgets those that ended long ago. Because
 // the clock is the events' own, what happens when depends on nothing else.
 func (t *Table) advance(c *core, ev cause) {
 	if c.order == 0 {
@@ -99,7 +99,7 @@ func (t *Table) advance(c *core, ev cause) {
 	}
 	c.witness = ""
 	us := ev.e.ID().TimeUS
-	if us <= c.clock {
+	if us <= c.clock || ev.made {
 		return
 	}
 	hourBefore := c.clock / sweepEvery

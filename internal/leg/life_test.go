@@ -259,3 +259,14 @@ func TestReplayOfSnapshotAndGap(t *testing.T) {
 		}
 	}
 }
+
+// The time in a snapshot is not of the clock of FreeSWITCH's events, and may be
+// far ahead of it: it must not make the events that follow too late.
+func TestSnapshotDoesNotMoveTheClock(t *testing.T) {
+	t.Parallel()
+	s := newStepper(t)
+	s.apply(leg.Applied, made("CHANNEL_CREATE", "a", 1, 0))
+	s.apply(leg.Applied, snapshot("core1", 2, 3600, "a"))
+	s.apply(leg.Applied, made("CHANNEL_CREATE", "b", 3, 1))
+	s.apply(leg.Applied, made("CHANNEL_HANGUP_COMPLETE", "a", 4, 2))
+}

@@ -71,6 +71,9 @@ type cause struct {
 	seq  uint64
 	e    event.Event
 	emit func(*fsagentv1.Sample)
+	// made by a collector: its time is not of the clock of FreeSWITCH's events,
+	// which may be far from the one that the collector can ask for.
+	made bool
 }
 
 // news reports whether the event was not yet in the state the leg was loaded
@@ -98,7 +101,7 @@ func (t *Table) Apply(seq uint64, instance string, raw []byte, emit func(*fsagen
 	if c == nil {
 		return Malformed
 	}
-	ev := cause{seq, e, emit}
+	ev := cause{seq, e, emit, kind == snapshot || kind == gap}
 	t.advance(c, ev)
 	switch kind {
 	case ofInstance:
