@@ -17,6 +17,7 @@ import (
 	"github.com/fsagent/fsagent/internal/recording"
 	"github.com/fsagent/fsagent/services/collector/esl/esltest"
 	"github.com/fsagent/fsagent/services/exporter/otlptest"
+	"github.com/fsagent/fsagent/services/fsagent/fleet"
 )
 
 // Config of a campaign.
@@ -57,9 +58,9 @@ type campaign struct {
 	rng     *rand.Rand
 	sink    *otlptest.Receiver
 	servers []*esltest.Server
-	ports   []int    // of the NATS servers
+	nats    *fleet.NATS
 	proxies []*proxy // one for each service process, unless NATS is a cluster
-	groups  map[string][]*process
+	groups  map[string][]member
 	start   time.Time      // of the first event: expected and real events have the same times
 	next    []fault        // of this round
 	counts  map[string]int // faults done
@@ -68,7 +69,7 @@ type campaign struct {
 // Run runs a campaign. It returns an error wrapping ErrDifference with the first
 // difference if what came out is not what the events make.
 func Run(ctx context.Context, cfg Config, out io.Writer) (err error) {
-	c := &campaign{cfg: cfg, out: out, rng: rand.New(rand.NewPCG(cfg.Seed, 0)), groups: map[string][]*process{}, counts: map[string]int{}, start: time.Now().Truncate(time.Second)}
+	c := &campaign{cfg: cfg, out: out, rng: rand.New(rand.NewPCG(cfg.Seed, 0)), groups: map[string][]member{}, counts: map[string]int{}, start: time.Now().Truncate(time.Second)}
 	if c.dir, err = os.MkdirTemp("", "fsagent-chaos-"); err != nil {
 		return fmt.Errorf("chaos: %w", err)
 	}
@@ -98,7 +99,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (err error) {
 func (c *campaign) raise(ctx context.Context) error {
 	if c.cfg.Bin == "" {
 		c.cfg.Bin = filepath.Join(c.dir, "bin")
-		if err := build(ctx, c.cfg.Bin); err != nil {
+		if err := fleet.Build(ctx, c.cfg.Bin); err != nil {
 			return err
 		}
 	}
@@ -113,8 +114,11 @@ func (c *campaign) raise(ctx context.Context) error {
 		}
 		c.servers = append(c.servers, s)
 	}
-	if err := c.startNATS(); err != nil {
+	if c.nats, err = fleet.StartNATS(c.cfg.Bin, c.dir, c.cfg.Servers); err != nil {
 		return err
+	}
+	for _, p := range c.nats.Servers {
+		c.groups["nats"] = append(c.groups["nats"], member{Process: p})
 	}
 	for name, n := range map[string]int{"collector": c.cfg.Collectors, "calculator": c.cfg.Calculators, "exporter": c.cfg.Exporters} {
 		for i := range n {
@@ -182,7 +186,7 @@ func (c *campaign) perform(ctx context.Context) error {
 func (c *campaign) close() {
 	for _, group := range c.groups {
 		for _, p := range group {
-			p.kill()
+			p.Kill()
 		}
 	}
 	for _, p := range c.proxies {

@@ -47,7 +47,7 @@ func (c *campaign) disturb(ctx context.Context) error {
 	return c.alive()
 }
 
-func (c *campaign) pick(group string) *process {
+func (c *campaign) pick(group string) member {
 	g := c.groups[group]
 	return g[c.rng.IntN(len(g))]
 }
@@ -64,11 +64,11 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (c *campaign) restart(ctx context.Context, p *process, least, most time.Duration) (string, error) {
+func (c *campaign) restart(ctx context.Context, p member, least, most time.Duration) (string, error) {
 	away := c.between(least, most)
-	p.kill()
+	p.Kill()
 	sleep(ctx, away)
-	return fmt.Sprintf("%s killed, away for %v", p.name, away.Round(time.Millisecond)), p.start()
+	return fmt.Sprintf("%s killed, away for %v", p.Name, away.Round(time.Millisecond)), p.Restart()
 }
 
 func (c *campaign) killCalculator(ctx context.Context) (string, error) {
@@ -90,7 +90,7 @@ const settling = 4 * time.Second
 func (c *campaign) killCollector(ctx context.Context) (string, error) {
 	p := c.pick("collector")
 	for _, other := range slices.Concat(c.groups["collector"], c.groups["nats"]) {
-		if wait := settling - time.Since(other.since); wait > 0 {
+		if wait := settling - other.Age(); wait > 0 {
 			sleep(ctx, wait)
 		}
 	}
@@ -100,22 +100,22 @@ func (c *campaign) killCollector(ctx context.Context) (string, error) {
 func (c *campaign) pauseCalculator(ctx context.Context) (string, error) {
 	p := c.pick("calculator")
 	away := c.cfg.Lease + c.between(500*time.Millisecond, 3*time.Second)
-	if err := p.signal(syscall.SIGSTOP); err != nil {
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
 		return "", err
 	}
 	sleep(ctx, away)
-	return fmt.Sprintf("%s paused for %v", p.name, away.Round(time.Millisecond)), p.signal(syscall.SIGCONT)
+	return fmt.Sprintf("%s paused for %v", p.Name, away.Round(time.Millisecond)), p.Signal(syscall.SIGCONT)
 }
 
 func (c *campaign) stopCalculator(ctx context.Context) (string, error) {
 	p := c.pick("calculator")
 	began := time.Now()
-	if err := p.stop(); err != nil {
+	if err := p.Stop(); err != nil {
 		return "", err
 	}
 	took := time.Since(began)
 	sleep(ctx, c.between(0, time.Second))
-	return fmt.Sprintf("%s stopped in order, in %v", p.name, took.Round(time.Millisecond)), p.start()
+	return fmt.Sprintf("%s stopped in order, in %v", p.Name, took.Round(time.Millisecond)), p.Restart()
 }
 
 func (c *campaign) cutCalculator(ctx context.Context) (string, error) {
@@ -126,14 +126,14 @@ func (c *campaign) cutExporter(ctx context.Context) (string, error) { return c.c
 
 func (c *campaign) cutOff(ctx context.Context, group string) (string, error) {
 	p := c.pick(group)
-	if p.proxy == nil {
+	if p.wire == nil {
 		return c.restart(ctx, p, 0, c.cfg.Lease)
 	}
 	away := c.between(200*time.Millisecond, 3*c.cfg.Lease)
-	p.proxy.cut()
+	p.wire.cut()
 	sleep(ctx, away)
-	p.proxy.heal()
-	return fmt.Sprintf("%s cut off from NATS for %v", p.name, away.Round(time.Millisecond)), nil
+	p.wire.heal()
+	return fmt.Sprintf("%s cut off from NATS for %v", p.Name, away.Round(time.Millisecond)), nil
 }
 
 func (c *campaign) killNATS(ctx context.Context) (string, error) {
@@ -145,7 +145,7 @@ func (c *campaign) killNATS(ctx context.Context) (string, error) {
 		// One of three at a time: two are needed.
 		sleep(ctx, clusterSettling)
 	}
-	return what, c.natsUp()
+	return what, c.nats.Wait()
 }
 
 func (c *campaign) failSink(ctx context.Context) (string, error) {

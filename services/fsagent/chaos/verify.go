@@ -126,7 +126,7 @@ const quiet = 30 * time.Second
 
 // verify waits for everything and compares.
 func (c *campaign) verify(ctx context.Context, want *expectation) error {
-	nc, err := nats.Connect(c.natsURL())
+	nc, err := nats.Connect(c.nats.URL())
 	if err != nil {
 		return fmt.Errorf("chaos: %w", err)
 	}
@@ -135,14 +135,13 @@ func (c *campaign) verify(ctx context.Context, want *expectation) error {
 	if err != nil {
 		return fmt.Errorf("chaos: %w", err)
 	}
-	points := map[pointKey]float64{}
-	doubled := 0
+	var points map[pointKey]float64
 	for last := time.Now(); len(points) < len(want.points) && time.Since(last) < quiet; sleep(ctx, 200*time.Millisecond) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		before := len(points)
-		if points, doubled, err = c.received(); err != nil {
+		if points, _, err = c.received(); err != nil {
 			return err
 		}
 		if len(points) > before {
@@ -151,7 +150,7 @@ func (c *campaign) verify(ctx context.Context, want *expectation) error {
 	}
 	for _, name := range []string{"collector", "calculator", "exporter"} {
 		for _, p := range c.groups[name] {
-			if err := p.stop(); err != nil {
+			if err := p.Stop(); err != nil {
 				return err
 			}
 		}
@@ -160,7 +159,8 @@ func (c *campaign) verify(ctx context.Context, want *expectation) error {
 	if err != nil {
 		return err
 	}
-	if points, doubled, err = c.received(); err != nil {
+	points, doubled, err := c.received()
+	if err != nil {
 		return err
 	}
 	if err := comparePoints(points, want.points); err != nil {
