@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	fsconfig "github.com/fsagent/fsagent/internal/config"
 	"github.com/fsagent/fsagent/internal/event"
 	"github.com/fsagent/fsagent/internal/stream"
 	"github.com/fsagent/fsagent/services/collector"
@@ -230,6 +231,41 @@ func TestSnapshotDenied(t *testing.T) {
 	}
 }
 
+// A list that does not fit into a message is not sent in part, and said so.
+func TestSnapshotTooLarge(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	fs := newFreeSWITCH(t, esltest.Config{})
+	var ids []string
+	const channels = 6 * partitions // of 200 KB
+	for i := range channels {
+		id := fmt.Sprintf("%06d%s", i, strings.Repeat("x", 200_000))
+		fs.Send(channelEvent(event.ChannelCreate, uint64(i+1), id, "variable_a: b\n"))
+		ids = append(ids, id)
+	}
+	var parts [partitions]int
+	fits := uint64(0)
+	for _, id := range ids {
+		parts[stream.Partition([]byte(id), partitions)] += len(id) + 1
+	}
+	for _, size := range parts {
+		if size < 1<<20-1000 {
+			fits++
+		}
+	}
+	cfg := config(instance("fs1", fs))
+	cfg.ESL.SnapshotRate = 1
+	c, stop := collect(t, cfg, r.srv.Connect())
+	eventually(t, "the others are told, these are counted", func() bool {
+		st := c.Stats()
+		return st.Made >= fits && st.Rejected["too_large"] == partitions-fits
+	})
+	stop()
+	if got := uint64(len(r.parsed(event.Sync))); got != fits || fits == partitions {
+		t.Errorf("got %d FSAGENT_SYNC, want %d", got, fits)
+	}
+}
+
 // userauth in its two spellings, from YAML's and JSON's fields, with a file.
 func TestUsers(t *testing.T) {
 	t.Parallel()
@@ -242,17 +278,30 @@ func TestUsers(t *testing.T) {
 		Password: "pw", Events: names, API: []string{"show", "uuid_dump", "global_getvar", "strmicroepoch"},
 	}}})
 	file := filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(file, []byte("pw\n"), 0o600); err != nil {
+	page := filepath.Join(t.TempDir(), "config.yaml")
+	text := fmt.Sprintf(`freeswitch_instances:
+  - {name: one, host: 127.0.0.1, port: %[1]d, user: fsagent@example.com, password: pw}
+  - {name: two, host: 127.0.0.1, port: %[1]d, user: fsagent, domain: example.com, password_file: %[2]s}
+`, fs.Addr().Port, file)
+	for path, content := range map[string]string{file: "pw\n", page: text} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fromYAML, fromJSON := config(), config()
+	if err := fsconfig.Load(&fromYAML, page, nil); err != nil {
 		t.Fatal(err)
 	}
-	one, two, three := instance("one", fs), instance("two", fs), instance("three", fs)
-	one.User, one.Password = "fsagent@example.com", "pw"
-	two.User, two.Domain, two.Password, two.PasswordFile = "fsagent", "example.com", "", file
-	three.User, three.Password = "fsagent@example.com", esl.Password("wrong")
-	c, _ := collect(t, config(one, two, three), r.srv.Connect())
-	eventually(t, "two are let in", func() bool {
-		h := health(t, c)
-		return h.Connections["one"].Connected && h.Connections["two"].Connected && strings.Contains(h.Connections["three"].LastError, esl.ErrAuth.Error())
+	list := fmt.Sprintf(`[{"name":"three","host":"127.0.0.1","port":%[1]d,"user":"fsagent@example.com","password_file":%[2]q},
+		{"name":"four","host":"127.0.0.1","port":%[1]d,"user":"fsagent@example.com","password":"wrong"}]`, fs.Addr().Port, file)
+	if err := fsconfig.Load(&fromJSON, "", []string{"FSAGENT_FREESWITCH_INSTANCES=" + list}); err != nil {
+		t.Fatal(err)
+	}
+	all := config(append(fromYAML.Instances, fromJSON.Instances...)...)
+	c, _ := collect(t, all, r.srv.Connect())
+	eventually(t, "all but one are let in", func() bool {
+		h := health(t, c).Connections
+		return h["one"].Connected && h["two"].Connected && h["three"].Connected && strings.Contains(h["four"].LastError, esl.ErrAuth.Error())
 	})
-	eventually(t, "both have a snapshot", func() bool { return c.Stats().Made == 2*partitions })
+	eventually(t, "they have a snapshot", func() bool { return c.Stats().Made == 3*partitions })
 }
