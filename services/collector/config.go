@@ -47,7 +47,8 @@ type ESLConfig struct {
 	// MaxBodyBytes is the largest event that is read.
 	MaxBodyBytes int `yaml:"max_body_bytes" env:"FSAGENT_ESL_MAX_BODY_BYTES"`
 	// SnapshotDelay is how long after a connect the list of channels is asked
-	// for; FreeSWITCH writes it some time behind the events.
+	// for. FreeSWITCH writes it behind the events; the calculator allows for 5 s
+	// of that, so with less a leg that ended unseen may stay open.
 	SnapshotDelay time.Duration `yaml:"snapshot_delay" env:"FSAGENT_ESL_SNAPSHOT_DELAY"`
 	// SnapshotRate is how many channels a second FreeSWITCH is asked for whose
 	// beginning was not seen.
@@ -79,7 +80,7 @@ func DefaultConfig() Config {
 			RetryMax:     time.Minute,
 			MaxBodyBytes: esl.DefaultMaxBody,
 
-			SnapshotDelay: time.Second,
+			SnapshotDelay: 5 * time.Second,
 			SnapshotRate:  50,
 		},
 		Publish: PublisherConfig{

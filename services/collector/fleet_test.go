@@ -27,7 +27,7 @@ func TestFleet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := startCollector(t, url, string(instances))
+	c := startCollector(t, url, string(instances), "FSAGENT_ESL_SNAPSHOT_DELAY=1s")
 	all := func() bool { return c.metric("fsagent_fs_connections") == servers }
 	snapshots := func() float64 { return c.metric("fsagent_snapshots_total") }
 	eventually(t, "all are connected", all)

@@ -9,7 +9,7 @@ import (
 )
 
 // Headers of FSAGENT_SYNC, besides those of every event. Event-Date-Timestamp is
-// FreeSWITCH's clock some time before the list was made.
+// FreeSWITCH's clock just before the list was made.
 const (
 	HeaderSyncInstance = "Fsagent-Instance" // name of the FreeSWITCH server
 	// HeaderSyncChannels are the Unique-IDs of the partition's channels, each

@@ -111,11 +111,11 @@ func (s *freeswitch) forgetLegs() {
 }
 
 // snapshot takes one. Commands go over a connection of their own, because they
-// stop the events of the one they are on. The clock is read first, then the table
-// of channels is given time to catch up with it (it is written behind the
-// events), then it is read, then everything that happened until then is let
-// through: so a channel that began before the clock's time and is not in the list
-// has ended, and if its end was to be seen, it has been.
+// stop the events of the one they are on. The table of channels is written behind
+// the events, and gets time to catch up with what was before the connection; then
+// the clock is read, then the table, then everything that happened until then is
+// let through. So a channel whose last event is older than the connection and that
+// is not in the list has ended, and if its end was to be seen, it has been.
 func (s *freeswitch) snapshot(ctx context.Context, w watched) error {
 	cfg, err := s.ESL(s.esl)
 	if err != nil {
@@ -129,14 +129,14 @@ func (s *freeswitch) snapshot(ctx context.Context, w watched) error {
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
-	core, atUS, err := identity(c)
-	if err != nil {
-		return err
-	}
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-time.After(s.esl.SnapshotDelay):
+	}
+	core, atUS, err := identity(c)
+	if err != nil {
+		return err
 	}
 	out, err := c.API("show", "channels as json")
 	if err != nil {
