@@ -20,6 +20,7 @@ type simulation struct {
 	instances               int
 	playback                esltest.Playback
 	forever                 bool
+	ago                     time.Duration
 }
 
 func simulate(ctx context.Context, c call, args []string) error {
@@ -31,6 +32,7 @@ func simulate(ctx context.Context, c call, args []string) error {
 	c.flags.BoolVar(&s.playback.Together, "together", false, "play the recordings at once, not one after another")
 	c.flags.Float64Var(&s.playback.Speed, "speed", 1, "`factor` to the recorded pace; 0 is as fast as the client reads")
 	c.flags.IntVar(&s.playback.Copies, "copies", 1, "play everything this `number` of times at once, as different calls")
+	c.flags.DurationVar(&s.ago, "ago", 0, "move the recorded times by whole seconds, so that the first event was this `long` ago; 0 keeps them")
 	c.flags.BoolVar(&s.forever, "forever", false, "play again and again, as new calls, until interrupted")
 	if err := c.parse(args); err != nil {
 		return err
@@ -48,6 +50,10 @@ func simulate(ctx context.Context, c call, args []string) error {
 	s.playback.Clients = 1
 	if s.forever {
 		s.playback.Rounds = -1
+	}
+	if s.ago != 0 {
+		recorded := s.playback.Recordings[0].Frames[0].At
+		s.playback.Start = recorded.Add(time.Since(recorded.Add(s.ago)).Truncate(time.Second))
 	}
 	host, port, err := net.SplitHostPort(s.listen)
 	if err != nil {
@@ -88,7 +94,10 @@ func (s simulation) run(ctx context.Context, c call, host string, first int) err
 func (s simulation) play(ctx context.Context, c call, server *esltest.Server, number int) error {
 	p := s.playback
 	if p.Copies > 1 || s.forever || s.instances > 1 {
-		p.OneLife, p.Start = true, time.Now()
+		p.OneLife = true
+		if s.ago == 0 {
+			p.Start = time.Now()
+		}
 	}
 	played, err := server.Play(ctx, p)
 	if ctx.Err() == nil {
