@@ -13,6 +13,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -75,8 +77,16 @@ type Program struct {
 	New func(Process) (Runner, error)
 }
 
+// collectAt is how much a heap may grow, in per cent, before it is collected. The
+// services keep little and allocate much: four times the usual distance costs some
+// megabytes and saves a twentieth of the time. GOGC in the environment wins.
+const collectAt = 400
+
 // Main runs a program until SIGINT or SIGTERM and returns its exit code.
 func (p Program) Main(args, environ []string, stdout, stderr io.Writer) int {
+	if !slices.ContainsFunc(environ, func(v string) bool { return strings.HasPrefix(v, "GOGC=") }) {
+		debug.SetGCPercent(collectAt)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return p.Run(ctx, args, environ, stdout, stderr)

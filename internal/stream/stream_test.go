@@ -9,7 +9,9 @@ import (
 
 	"github.com/fsagent/fsagent/internal/natstest"
 	"github.com/fsagent/fsagent/internal/stream"
+	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
 	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
 )
 
 func TestEnsure(t *testing.T) {
@@ -133,5 +135,28 @@ func TestCheckInstance(t *testing.T) {
 		if err := stream.CheckInstance(name); (err == nil) != ok {
 			t.Errorf("CheckInstance(%q) = %v", name, err)
 		}
+	}
+}
+
+func TestEnsureRefusesNewerFormat(t *testing.T) {
+	t.Parallel()
+	js := natstest.Start(t).JetStream(stream.DefaultSettings())
+	kv, err := js.KeyValue(t.Context(), stream.State)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var meta fsagentv1.Meta
+	meta.SetPartitions(stream.DefaultPartitions)
+	meta.SetFormat(stream.FormatVersion + 1)
+	value, err := proto.Marshal(&meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.Put(t.Context(), stream.MetaKey, value); err != nil {
+		t.Fatal(err)
+	}
+	err = stream.Ensure(t.Context(), js, stream.DefaultSettings())
+	if !errors.Is(err, stream.ErrSettings) || !strings.Contains(err.Error(), "newer fsagent") {
+		t.Errorf("got %v, want ErrSettings that tells of a newer fsagent", err)
 	}
 }

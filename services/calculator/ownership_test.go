@@ -7,12 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsagent/fsagent/internal/leg"
 	"github.com/fsagent/fsagent/internal/natstest"
 	"github.com/fsagent/fsagent/internal/stream"
 	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // bench is a server with streams, and what claims need.
@@ -240,4 +242,54 @@ func TestTailWithoutHeaders(t *testing.T) {
 	if _, err := o.readTail(t.Context()); err == nil {
 		t.Error("a foreign message was taken for samples")
 	}
+}
+
+// Events have left the stream before they were read: said, counted, and the
+// partition goes on with what is there.
+func TestEventsAgedOut(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	o := b.claim("a")
+	b.must(o.write(t.Context(), checkpoint{cursor: 10}))
+	p := &partition{own: o, m: b.m, log: natstest.Logger(t), table: leg.NewTable(leg.DefaultParams()), applied: 10}
+	b.must(p.load(t.Context(), b.store, 500))
+	if n := counterValue(t, b.m.gaps); n != 1 {
+		t.Errorf("%v gaps counted, want 1", n)
+	}
+	b.must(p.load(t.Context(), b.store, 11))
+	if n := counterValue(t, b.m.gaps); n != 1 {
+		t.Errorf("%v gaps counted, want 1: nothing is missing", n)
+	}
+}
+
+// A state that cannot be read is said and counted; the others are loaded.
+func TestStateUnreadable(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	o := b.claim("a")
+	table := leg.NewTable(leg.DefaultParams())
+	event := "Event-Name: CHANNEL_CREATE\nCore-UUID: c\nEvent-Date-Timestamp: 1700000000000000\nEvent-Sequence: 1\nUnique-ID: u\n\n"
+	if got := table.Apply(1, "fs-1", []byte(event), func(*fsagentv1.Sample) {}); got != leg.Applied {
+		t.Fatal(got)
+	}
+	b.must(o.write(t.Context(), checkpoint{cursor: 1, states: []state{
+		{"leg.3.c.bad", []byte("\xff\xff\xff")}, {"leg.3.c.u", table.Changes()[0].State},
+	}}))
+	p := &partition{own: o, m: b.m, log: natstest.Logger(t), table: leg.NewTable(leg.DefaultParams()), applied: 1}
+	b.must(p.load(t.Context(), b.store, 1))
+	if live, _ := p.table.Len(); live != 1 {
+		t.Errorf("%d legs loaded, want 1", live)
+	}
+	if n := counterValue(t, b.m.rejects.WithLabelValues("state")); n != 1 {
+		t.Errorf("%v unreadable states counted, want 1", n)
+	}
+}
+
+func counterValue(t *testing.T, c prometheus.Counter) float64 {
+	t.Helper()
+	var m dto.Metric
+	if err := c.Write(&m); err != nil {
+		t.Fatal(err)
+	}
+	return m.GetCounter().GetValue()
 }
