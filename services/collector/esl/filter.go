@@ -114,7 +114,7 @@ const (
 
 // passes decides on one line, without its end.
 func (f *Filter) passes(line []byte) bool {
-	i := bytes.LastIndex(line, []byte(": "))
+	i := lastColon(line)
 	if i <= 0 {
 		return false
 	}
@@ -136,14 +136,25 @@ func (f *Filter) passes(line []byte) bool {
 	return f.all && !never.Match(v) && !unlessNamed.Match(v)
 }
 
+// lastColon finds the last ": " of a line; -1 if there is none. Nearly always it is
+// the first one too: an encoded value has no space, and searching forwards is
+// several times as fast.
+func lastColon(line []byte) int {
+	i := bytes.IndexByte(line, ':')
+	if i >= 0 && i+1 < len(line) && line[i+1] == ' ' && bytes.IndexByte(line[i+2:], ' ') < 0 {
+		return i
+	}
+	return bytes.LastIndex(line, []byte(": "))
+}
+
 // headerPasses knows the headers of channel events and, for reports and
 // heartbeats that went the long way, theirs.
 func headerPasses(name []byte) bool {
-	i := bytes.IndexByte(name, '-')
-	if i < 0 {
+	before, _, ok := bytes.Cut(name, []byte{'-'})
+	if !ok {
 		return string(name) == "SSRC"
 	}
-	switch string(name[:i]) {
+	switch string(before) {
 	case "Event", "Channel", "channel", "Caller", "Other", "Bridge", "Source", "NTP", "Session":
 		return bytes.IndexByte(name, ' ') < 0
 	case "Source0", "Source1", "Source2", "Source3", "Source4", "Rtt0", "Rtt1", "Rtt2", "Rtt3", "Rtt4":
