@@ -50,6 +50,31 @@ func TestProperties(t *testing.T) {
 	}
 }
 
+// TestMonotone: what a Model gives falls with loss and with delay, for every
+// codec that it knows.
+func TestMonotone(t *testing.T) {
+	t.Parallel()
+	m := emodel.NewModel(emodel.Assumptions{Concealed: []string{"PCMU"}, Provisional: true})
+	for _, c := range emodel.Codecs() {
+		before := 5.0
+		for rtt := int64(1); rtt < 3_000_000; rtt += 10_000 {
+			q, err := m.Quality(c.Name, 0, 100, emodel.Delay{RoundTripUS: rtt, PacketMS: 20})
+			if err != nil || q.Conversational > before || q.Conversational > q.MOS || q.Conversational < 1 {
+				t.Fatalf("%s: MOS-CQ %v at a round trip of %d us, %v before it, %v", c.Name, q.Conversational, rtt, before, err)
+			}
+			before = q.Conversational
+		}
+		before = 5.0
+		for lost := int64(0); lost <= 100 && c.Bpl > 0; lost++ {
+			q, err := m.Quality(c.Name, lost, 100, emodel.Delay{})
+			if err != nil || q.MOS > before || q.MOS < 1 || q.MOS > 4.5 {
+				t.Fatalf("%s: MOS %v at %d %% loss, %v before it, %v", c.Name, q.MOS, lost, before, err)
+			}
+			before = q.MOS
+		}
+	}
+}
+
 func must(t *testing.T, f func(emodel.Input) (emodel.Rating, error), in emodel.Input) emodel.Rating {
 	t.Helper()
 	r, err := f(in)

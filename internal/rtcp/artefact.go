@@ -52,8 +52,6 @@ const (
 	Held
 	// CodecChanged: the codec changed in the interval.
 	CodecChanged
-
-	artefactEnd
 )
 
 // Announced are the artefacts that no report shows: other events tell them.

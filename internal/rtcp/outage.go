@@ -1,7 +1,8 @@
 package rtcp
 
-// Packet times that senders use, in microseconds (RFC 3551, 4.2, and Opus).
-var packetTimes = [...]int64{2500, 5000, 10_000, 20_000, 30_000, 40_000, 60_000, 80_000, 100_000, 120_000}
+// Packet times that senders use, in microseconds (RFC 3551, 4.2, and Opus). What
+// looks like a longer one is taken for an outage.
+var packetTimes = [...]int64{2500, 5000, 10_000, 20_000, 30_000, 40_000, 60_000}
 
 const (
 	// defaultPacketUS is the packet time while nothing is known (RFC 3551, 4.2).
