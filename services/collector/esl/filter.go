@@ -112,16 +112,18 @@ const (
 	statisticsPrefix = "variable_rtp_audio_"
 )
 
-// passes decides on one line, without its end.
+// passes decides on one line, without its end. Only the name of a variable can
+// hold a colon.
 func (f *Filter) passes(line []byte) bool {
+	if !bytes.HasPrefix(line, []byte(variablePrefix)) {
+		name, _, ok := bytes.Cut(line, []byte(": "))
+		return ok && headerPasses(name)
+	}
 	i := lastColon(line)
 	if i <= 0 {
 		return false
 	}
 	name := line[:i]
-	if !bytes.HasPrefix(name, []byte(variablePrefix)) {
-		return headerPasses(name)
-	}
 	// An encoded value has no space; a name with one is not what it seems.
 	if bytes.IndexByte(name, ' ') >= 0 {
 		return false

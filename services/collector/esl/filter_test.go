@@ -147,6 +147,7 @@ func FuzzFilter(f *testing.F) {
 	f.Add([]byte(""))
 	f.Add([]byte("\n"))
 	f.Add([]byte("Event-Name: HEARTBEAT\n"))
+	f.Add([]byte("Event-Name: X\nCore-UUID: a: b\nEvent-Date-Timestamp: 1\nEvent-Sequence: 2\n"))
 	list, all := newFilter(f, esl.FilterConfig{}), newFilter(f, esl.FilterConfig{Variables: "*"})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		for _, filter := range []*esl.Filter{list, all} {
