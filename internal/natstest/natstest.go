@@ -21,14 +21,20 @@ import (
 // that ends with the test.
 type Server struct {
 	tb  testing.TB
-	dir string
+	cfg natsserver.Config
 	srv *natsserver.Server
 }
 
 // Start runs a server that listens on a port of the loopback interface.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, dir: tb.TempDir()}
+	return StartWithRoom(tb, 0)
+}
+
+// StartWithRoom runs a server that may store so many bytes; 0 is no limit.
+func StartWithRoom(tb testing.TB, bytes int64) *Server {
+	tb.Helper()
+	s := &Server{tb: tb, cfg: natsserver.Config{DataDir: tb.TempDir(), Listen: "127.0.0.1", MaxStore: bytes}}
 	s.start(0)
 	tb.Cleanup(func() {
 		if s.srv != nil {
@@ -40,7 +46,8 @@ func Start(tb testing.TB) *Server {
 
 func (s *Server) start(port int) {
 	s.tb.Helper()
-	srv, err := natsserver.Start(natsserver.Config{DataDir: s.dir, Listen: "127.0.0.1", Port: port}, Logger(s.tb))
+	s.cfg.Port = port
+	srv, err := natsserver.Start(s.cfg, Logger(s.tb))
 	if err != nil {
 		s.tb.Fatal(err)
 	}

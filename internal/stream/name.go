@@ -5,6 +5,7 @@
 //	subject                                        who writes    who reads
 //	fsagent.events.<partition>.<instance>.<name>   collector     calculator, replay
 //	fsagent.samples.<partition>                    calculator    exporter
+//	fsagent.samples.retry                          people        exporter
 //	fsagent.deadletter                             exporter      people
 //
 //	key of the bucket FSAGENT_STATE                value
@@ -37,9 +38,16 @@ const (
 	// DeadLetterSubject is where an exporter parks what no endpoint takes.
 	DeadLetterSubject = "fsagent.deadletter"
 
+	// RetrySubject is where samples that were parked go for another attempt. It is
+	// none of a partition: those are chains of their calculators.
+	RetrySubject = samplesPrefix + "retry"
+
 	eventsPrefix  = "fsagent.events."
 	samplesPrefix = "fsagent.samples."
 )
+
+// StateStream is the stream that the bucket State is made of.
+const StateStream = "KV_" + State
 
 // Headers of messages.
 const (

@@ -143,7 +143,7 @@ func (s Settings) streams() []jetstream.StreamConfig {
 
 	// A KV bucket is a stream with these settings (NATS ADR-8).
 	state := base
-	state.Name = "KV_" + State
+	state.Name = StateStream
 	state.Description = "state of the calculators"
 	state.Subjects = []string{"$KV." + State + ".>"}
 	state.MaxMsgsPerSubject = 1

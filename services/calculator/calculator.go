@@ -93,6 +93,7 @@ func (c *Calculator) Run(ctx context.Context) error {
 	// Heartbeats go on while partitions are handed over.
 	beating, stopBeating := context.WithCancel(context.WithoutCancel(ctx))
 	wg.Go(func() { members.run(beating, c.setLiving) })
+	wg.Go(func() { c.measure(beating, s) })
 	c.supervise(ctx, s)
 	stopBeating()
 	wg.Wait()
@@ -102,6 +103,30 @@ func (c *Calculator) Run(ctx context.Context) error {
 		c.log.Warn("the others will wait for the lease to end", "err", err)
 	}
 	return nil
+}
+
+// measureInterval is how often the server is asked how large its streams are.
+const measureInterval = 15 * time.Second
+
+// measure keeps the sizes of streams and bucket in the metrics.
+func (c *Calculator) measure(ctx context.Context, s *store) {
+	tick := time.NewTicker(measureInterval)
+	defer tick.Stop()
+	for {
+		for _, of := range []jetstream.Stream{s.events, s.samples, s.bucket} {
+			info, err := of.Info(ctx)
+			if err != nil {
+				continue // the next time; the metric keeps its last value
+			}
+			c.m.bytes.WithLabelValues(info.Config.Name).Set(float64(info.State.Bytes))
+			c.m.messages.WithLabelValues(info.Config.Name).Set(float64(info.State.Msgs))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 func (c *Calculator) open(ctx context.Context) (*store, error) {

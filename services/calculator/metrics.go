@@ -18,6 +18,9 @@ type metrics struct {
 	gaps       prometheus.Counter
 	owned      prometheus.Gauge
 	behind     []prometheus.Gauge // by partition
+	legs       *prometheus.GaugeVec
+	bytes      *prometheus.GaugeVec
+	messages   *prometheus.GaugeVec
 	processed  prometheus.Counter
 	rtcp       prometheus.Counter
 	reports    prometheus.Counter
@@ -49,12 +52,18 @@ func newMetrics(reg prometheus.Registerer, partitions int) *metrics {
 	samples := vec("fsagent_samples_total", "Samples made, by kind.", "kind")
 	owned := prometheus.NewGauge(prometheus.GaugeOpts{Name: "fsagent_partitions_owned", Help: "Partitions this calculator owns."})
 	behind := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "fsagent_events_behind", Help: "Events of a partition not yet stepped."}, []string{"partition"})
-	reg.MustRegister(owned, behind)
+	legs := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "fsagent_legs", Help: "Legs in memory, alive or remembered after their end."}, []string{"partition", "state"})
+	bytes := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "fsagent_stream_bytes", Help: "Size of a stream, or of the state bucket, at the NATS server."}, []string{"stream"})
+	messages := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "fsagent_stream_messages", Help: "Messages of a stream; of the state bucket its keys and delete markers."}, []string{"stream"})
+	reg.MustRegister(owned, behind, legs, bytes, messages)
 	m := &metrics{
 		operations: vec("fsagent_storage_operations_total", "Operations on the state bucket and the samples stream.", "operation"),
 		flushes:    counter("fsagent_sample_batches_total", "Batches of samples published."),
 		gaps:       counter("fsagent_event_gaps_total", "Times events had left the stream before they were read."),
 		owned:      owned,
+		legs:       legs,
+		bytes:      bytes,
+		messages:   messages,
 		processed:  counter("fsagent_events_processed_total", "Events stepped."),
 		rtcp:       counter("fsagent_rtcp_messages_processed_total", "RTCP reports measured."),
 		reports:    samples.WithLabelValues("report"),
@@ -69,6 +78,13 @@ func newMetrics(reg prometheus.Registerer, partitions int) *metrics {
 		Name: "fsagent_qos_messages_generated_total", Help: "End-of-leg samples made.",
 	}, func() float64 { return float64(m.stats.legEnds.Load()) }))
 	return m
+}
+
+// setLegs tells how many legs a partition has; none when it is let go.
+func (m *metrics) setLegs(partition, live, ended int) {
+	p := strconv.Itoa(partition)
+	m.legs.WithLabelValues(p, "live").Set(float64(live))
+	m.legs.WithLabelValues(p, "ended").Set(float64(ended))
 }
 
 func (m *metrics) event(o leg.Outcome) {

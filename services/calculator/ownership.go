@@ -59,6 +59,7 @@ type store struct {
 	kv      jetstream.KeyValue
 	samples jetstream.Stream
 	events  jetstream.Stream
+	bucket  jetstream.Stream // kv, as a stream
 	// replicated: the bucket lives on several servers.
 	replicated bool
 }
@@ -76,11 +77,11 @@ func openStore(ctx context.Context, js jetstream.JetStream) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", stream.Events, err)
 	}
-	bucket, err := kv.Status(ctx)
+	bucket, err := js.Stream(ctx, stream.StateStream)
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", stream.State, err)
 	}
-	return &store{js: js, kv: kv, samples: samples, events: events, replicated: bucket.Config().Replicas > 1}, nil
+	return &store{js: js, kv: kv, samples: samples, events: events, bucket: bucket, replicated: bucket.CachedInfo().Config.Replicas > 1}, nil
 }
 
 // owner reads the owner record of a partition. Without one, record is empty and

@@ -224,7 +224,7 @@ func TestDeletionMarkerHasTTL(t *testing.T) {
 	if _, err := b.store.kv.Get(t.Context(), "leg.3.c.a"); !errors.Is(err, jetstream.ErrKeyNotFound) {
 		t.Errorf("got %v, want ErrKeyNotFound", err)
 	}
-	s, err := b.js.Stream(t.Context(), "KV_"+stream.State)
+	s, err := b.js.Stream(t.Context(), stream.StateStream)
 	b.must(err)
 	msg, err := s.GetLastMsgForSubject(t.Context(), stream.StateSubject("leg.3.c.a"))
 	b.must(err)

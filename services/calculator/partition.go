@@ -74,6 +74,7 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 	c.setOwned(number, true)
 	defer c.setOwned(number, false)
 	defer c.m.owned.Dec()
+	defer c.m.setLegs(number, 0, 0)
 	err = p.work(ctx, s)
 	log.Info("partition let go", "cause", err, "applied", p.applied)
 	return err
@@ -325,6 +326,8 @@ func (p *partition) take(withState bool) (batch []byte, through uint64, cut chec
 	p.room.Broadcast()
 	if withState {
 		p.stepped = 0
+		live, ended := p.table.Len()
+		p.m.setLegs(p.own.partition, live, ended)
 		cut = checkpoint{cursor: p.applied, cores: p.table.Cores(), states: p.states()}
 	}
 	return batch, through, cut
