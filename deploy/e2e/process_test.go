@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -74,6 +75,13 @@ func (p *process) kill() {
 	if p.cmd != nil {
 		_ = p.cmd.Process.Kill() // it may have ended by itself
 		_ = p.cmd.Wait()
+	}
+}
+
+func (p *process) signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
 	}
 }
 

@@ -33,6 +33,7 @@ func commands() []command {
 		{"demo", "show the whole pipeline on recorded calls", runDemo},
 		{"check", "say what works and what is missing for call quality", runCheck},
 		{"explain", "say how the numbers of a leg were made, event by event", runExplain},
+		{"deadletter", "list, show or retry what no endpoint took", runDeadLetter},
 		{"simulate", "be one or more FreeSWITCH servers that play recorded calls", simulate},
 	}
 }
