@@ -136,3 +136,67 @@ func (blind) Marshal(v any) (mem.BufferSlice, error) {
 func (blind) Unmarshal(mem.BufferSlice, any) error { return nil }
 
 func (blind) Name() string { return "proto" }
+
+// BenchmarkSteady runs at the rate of 10,000 legs: 12,000 points a second, in the
+// small messages that 16 partitions make of them every 20 ms. One operation is
+// such 20 ms. The metric is the share of one core, with the NATS server, the
+// publisher and the receiver, which are in the same process; "idle" of the same
+// without the exporter is what to subtract.
+func BenchmarkSteady(b *testing.B) {
+	for _, exports := range []bool{false, true} {
+		b.Run(map[bool]string{false: "idle", true: "export"}[exports], func(b *testing.B) { steady(b, exports) })
+	}
+}
+
+func steady(b *testing.B, exports bool) {
+	sink, err := otlptest.Start("127.0.0.1:0", grpc.ForceServerCodecV2(blind{}))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(sink.Close)
+	js := natstest.Start(b).JetStream(stream.DefaultSettings())
+	var messages [16][]byte // 2 or 3 samples each, 40 together, 240 points
+	for p := range messages {
+		batch := fsagentv1.SampleBatch_builder{}
+		for n := range 2 + p%2 {
+			batch.Samples = append(batch.Samples, report(n))
+		}
+		if messages[p], err = proto.Marshal(batch.Build()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	cfg := DefaultConfig()
+	cfg.Endpoint, cfg.Insecure = sink.Addr(), new(true)
+	e, err := New(cfg, js, natstest.Logger(b), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error, 1)
+	if exports {
+		go func() { done <- e.Run(ctx) }()
+	}
+	before := cpu(b)
+	b.ResetTimer()
+	began := time.Now()
+	for n := range b.N {
+		time.Sleep(time.Until(began.Add(time.Duration(n) * 20 * time.Millisecond)))
+		for p, data := range messages {
+			if _, err := js.PublishAsync(stream.SampleSubject(p), data); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	for exports && e.Stats().PointsAccepted < uint64(b.N)*240 {
+		time.Sleep(time.Millisecond)
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)*240/b.Elapsed().Seconds(), "points/s")
+	b.ReportMetric(100*(cpu(b)-before).Seconds()/b.Elapsed().Seconds(), "%core")
+	cancel()
+	if exports {
+		if err := <-done; err != nil {
+			b.Fatal(err)
+		}
+	}
+}
