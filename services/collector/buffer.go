@@ -29,8 +29,10 @@ const (
 	madeLate                 // FSAGENT_GAP, which never was in the buffer
 )
 
-// itemOverhead is what an event costs in memory besides its bytes, rounded up.
-const itemOverhead = 160
+// itemOverhead is what an event costs in memory besides its bytes, at most for
+// most: its place in a ring of which half may be free, and what the allocator
+// rounds up.
+const itemOverhead = 256
 
 func (q *queued) cost() int64 { return int64(len(q.data)) + itemOverhead }
 

@@ -138,11 +138,11 @@ func (c Config) Validate() error {
 }
 
 // MemoryLimit is a soft limit for the Go runtime of a process that does nothing
-// else, in bytes: what the buffers may hold and an eighth, and what it takes to
+// else, in bytes: what the buffers may hold and a sixteenth, and what it takes to
 // run. Without it the garbage of one full buffer may grow as large as the buffer.
 func (c Config) MemoryLimit() int64 {
 	n := int64(len(c.Instances))
-	return n*(c.Events.BufferBytes+c.Events.BufferBytes/8+int64(c.Publish.WindowBytes)/4+512<<10) + 8<<20
+	return n*(c.Events.BufferBytes+c.Events.BufferBytes/16+int64(c.Publish.WindowBytes)/4+512<<10) + 8<<20
 }
 
 func (c Config) filter() esl.FilterConfig {
