@@ -6,6 +6,7 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -71,7 +72,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer) error {
 	}
 	b := &bench{cfg: cfg, dir: dir, out: out}
 	if err := b.prepare(ctx); err != nil {
-		return err
+		return fmt.Errorf("bench: %w", err)
 	}
 	result := Result{When: time.Now().UTC(), Go: runtime.Version(), CPUs: runtime.NumCPU(), Bytes: b.meanBytes()}
 	for _, m := range measurements {
@@ -80,7 +81,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer) error {
 		}
 		rows, err := m.run(b, ctx)
 		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
+			return errors.Join(fmt.Errorf("%s: %w", m.name, err), result.table(out))
 		}
 		for i := range rows {
 			for _, earlier := range result.Rows {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -32,6 +33,9 @@ var measurements = []measurement{
 	{"whole", func(b *bench, ctx context.Context) ([]Row, error) { return b.live(ctx, "whole", 2, 1) }},
 	{"backlog", func(b *bench, ctx context.Context) ([]Row, error) { return b.backlog(ctx, "backlog", "live", 2) }},
 	{"replicas", (*bench).replicas},
+	{"legs", (*bench).crowds},
+	{"take-over", (*bench).takeOver},
+	{"ended", (*bench).ended},
 }
 
 func mkdir(dir string) error {
@@ -324,7 +328,7 @@ func (b *bench) replicas(ctx context.Context) ([]Row, error) {
 	return append(one, four...), nil
 }
 
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // poll asks until the answer is yes.
 func poll(ctx context.Context, what string, ok func() (bool, error)) error {
@@ -384,23 +388,26 @@ func finished(ctx context.Context, js jetstream.JetStream, least int) (int, erro
 	if err != nil {
 		return 0, fmt.Errorf("bench: %w", err)
 	}
-	for p, through := range wanted {
-		err := poll(ctx, fmt.Sprintf("the last samples of partition %d", p), func() (bool, error) {
-			msg, err := samples.GetLastMsgForSubject(ctx, stream.SampleSubject(p))
-			if errors.Is(err, jetstream.ErrMsgNotFound) {
-				return false, nil
-			} else if err != nil {
-				return false, err
-			}
-			var at uint64
-			_, err = fmt.Sscan(msg.Header.Get(stream.HeaderThrough), &at)
-			return at >= through, err
-		})
-		if err != nil {
+	for p, sequence := range wanted {
+		if err := through(ctx, samples, p, sequence); err != nil {
 			return 0, err
 		}
 	}
 	return int(info.State.Msgs), nil
+}
+
+// through waits until the samples of a partition's events up to sequence are out.
+func through(ctx context.Context, samples jetstream.Stream, partition int, sequence uint64) error {
+	return poll(ctx, fmt.Sprintf("the last samples of partition %d", partition), func() (bool, error) {
+		msg, err := samples.GetLastMsgForSubject(ctx, stream.SampleSubject(partition))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+		at, err := strconv.ParseUint(msg.Header.Get(stream.HeaderThrough), 10, 64)
+		return at >= sequence, err
+	})
 }
 
 // lastEnds is the sequence of the last CHANNEL_HANGUP_COMPLETE of each partition.
