@@ -236,10 +236,16 @@ func TestCollectorKilled(t *testing.T) {
 		sent = max(sent, int(client.Events))
 	}
 	want := first(sent)
-	eventually(t, "all are published by both", func() bool {
-		return pair[0].metric("fsagent_buffer_bytes") == 0 && pair[1].metric("fsagent_buffer_bytes") == 0
+	var l ledger
+	eventually(t, "all are in the stream", func() bool {
+		l = read(t, js)
+		return len(l.copies) >= sent
 	})
-	l := read(t, js)
+	eventually(t, "both have nothing left", func() bool {
+		return pair[0].metric("fsagent_events_received_total") > 0 && pair[0].metric("fsagent_buffer_bytes") == 0 &&
+			pair[1].metric("fsagent_events_received_total") > 0 && pair[1].metric("fsagent_buffer_bytes") == 0
+	})
+	l = read(t, js)
 	t.Logf("sent %d, in the stream %d, %d twice; besides: %v", sent, len(l.copies), l.doubles(), l.made)
 	if len(l.copies) != sent || l.doubles() != 0 {
 		t.Errorf("got %d events, %d of them twice, want %d, once each", len(l.copies), l.doubles(), sent)
