@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fsagent/fsagent/internal/event"
@@ -171,11 +172,12 @@ func (c *campaign) verify(ctx context.Context, want *expectation) error {
 }
 
 func (c *campaign) faultCounts() string {
-	out := "faults:"
+	var out strings.Builder
+	out.WriteString("faults:")
 	for _, name := range slices.Sorted(maps.Keys(c.counts)) {
-		out += fmt.Sprintf(" %s %d,", name, c.counts[name])
+		out.WriteString(fmt.Sprintf(" %s %d,", name, c.counts[name]))
 	}
-	return out[:len(out)-1]
+	return out.String()[:len(out.String())-1]
 }
 
 // published compares the samples of the stream with those expected.
