@@ -17,7 +17,7 @@ func (r *rig) hour() (samples int, began time.Time) {
 	began = time.Now().Add(-time.Hour)
 	for second := range 3600 {
 		var some []*fsagentv1.Sample
-		for ch := range 50 {
+		for ch := range 10 {
 			s := jitter("fs-1", ch, second)
 			s.SetTimeUs(began.Add(time.Duration(second) * time.Second).UnixMicro())
 			some = append(some, s)
@@ -88,7 +88,7 @@ func TestNewSamplesOvertakeOldOnes(t *testing.T) {
 	want, _ := r.hour()
 	published := time.Now()
 	eventually(t, "old messages", func() bool { return time.Since(published) > r.cfg.LiveAfter })
-	r.sink.Always(otlptest.Slow(20 * time.Millisecond))
+	r.sink.Always(otlptest.Slow(80 * time.Millisecond))
 	var fresh atomic.Int64
 	r.sink.OnPoint(func(p otlptest.Point) {
 		if p.Attributes.Get("channel_id") == "channel-99" {

@@ -83,7 +83,7 @@ func TestLimitIsRemembered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const messages = 100
+	const messages = 30
 	for range messages {
 		if _, err := js.Publish(t.Context(), stream.SampleSubject(0), data); err != nil {
 			t.Fatal(err)
