@@ -90,7 +90,7 @@ func (b *backend) stored(pattern string) []sample {
 // waitFor n samples; more are an error that compare finds.
 func (b *backend) waitFor(n int) {
 	b.t.Helper()
-	until(b.t, time.Minute, fmt.Sprintf("Prometheus has %d samples", n), func() bool {
+	until(b.t, 3*time.Minute, fmt.Sprintf("Prometheus has %d samples", n), func() bool {
 		time.Sleep(200 * time.Millisecond) // the answer is large
 		return len(b.stored("freeswitch_.+")) >= n
 	})
