@@ -154,7 +154,7 @@ func (c *Calculator) setLiving(living []string) {
 	c.mu.Lock()
 	c.living = living
 	c.mu.Unlock()
-	c.log.Info("calculators", "living", living)
+	c.log.Info("calculators share the partitions", "living", living, "mine", len(assign(living, c.partitions)[c.id]))
 	c.signal()
 }
 

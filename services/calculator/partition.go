@@ -68,7 +68,12 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 		return err
 	}
 	live, _ := p.table.Len()
-	log.Info("partition claimed", "epoch", own.epoch, "from", record.GetOwner(), "cursor", p.applied, "published", p.silent,
+	// From nobody is the course of things; from another it is news.
+	level := slog.LevelDebug
+	if record.GetOwner() != "" {
+		level = slog.LevelInfo
+	}
+	log.Log(ctx, level, "partition claimed", "epoch", own.epoch, "from", record.GetOwner(), "cursor", p.applied, "published", p.silent,
 		"legs", live, "duration", time.Since(started).Round(time.Millisecond).String())
 	c.m.owned.Inc()
 	c.setOwned(number, true)
@@ -76,7 +81,11 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 	defer c.m.owned.Dec()
 	defer c.m.setLegs(number, 0, 0)
 	err = p.work(ctx, s)
-	log.Info("partition let go", "cause", err, "applied", p.applied)
+	if err != nil {
+		log.Info("partition lost", "err", err, "applied", p.applied)
+	} else {
+		log.Debug("partition handed over", "applied", p.applied)
+	}
 	return err
 }
 
