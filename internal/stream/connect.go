@@ -80,8 +80,12 @@ func Connect(c Connection, name string, log *slog.Logger, more ...nats.Option) (
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.ReconnectBufSize(-1), // what is sent while away fails at once; our own queues wait
-		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS", "server", nc.ConnectedServerName(), "address", nc.ConnectedAddr()) }),
-		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", "server", nc.ConnectedServerName(), "address", nc.ConnectedAddr()) }),
+		nats.ConnectHandler(func(nc *nats.Conn) {
+			log.Info("connected to NATS", "server", nc.ConnectedServerName(), "address", nc.ConnectedAddr())
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			log.Info("connected to NATS again", "server", nc.ConnectedServerName(), "address", nc.ConnectedAddr())
+		}),
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
 			if !nc.IsClosed() {
 				log.Warn("lost NATS, trying again", "err", err)
