@@ -69,6 +69,9 @@ type Process struct {
 type Program struct {
 	Name    string
 	Purpose string // one line for --help
+	// GCPercent is how much the heap may grow, in per cent, before it is
+	// collected; 0 is Go's own. GOGC in the environment wins.
+	GCPercent int
 	// Load reads the configuration; it is given the path of --config.
 	Load func(path string, environ []string) error
 	// Settings are asked after Load.
@@ -77,15 +80,10 @@ type Program struct {
 	New func(Process) (Runner, error)
 }
 
-// collectAt is how much a heap may grow, in per cent, before it is collected. The
-// services keep little and allocate much: four times the usual distance costs some
-// megabytes and saves a twentieth of the time. GOGC in the environment wins.
-const collectAt = 400
-
 // Main runs a program until SIGINT or SIGTERM and returns its exit code.
 func (p Program) Main(args, environ []string, stdout, stderr io.Writer) int {
-	if !slices.ContainsFunc(environ, func(v string) bool { return strings.HasPrefix(v, "GOGC=") }) {
-		debug.SetGCPercent(collectAt)
+	if p.GCPercent > 0 && !slices.ContainsFunc(environ, func(v string) bool { return strings.HasPrefix(v, "GOGC=") }) {
+		debug.SetGCPercent(p.GCPercent)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -57,9 +57,9 @@ func New(cfg Config, nc *nats.Conn, partitions int, log *slog.Logger, reg promet
 		return nil, fmt.Errorf("metrics of the collector: %w", err)
 	}
 	c := &Collector{cfg: cfg, nc: nc, log: log}
-	clk, num := clock{start: time.Now()}, newNumbers()
+	clk, num, turns := clock{start: time.Now()}, newNumbers(), make(chan struct{}, snapshotsAtOnce)
 	for _, in := range cfg.Instances {
-		s, err := newSwitch(cfg, in, nc, partitions, filter, met, clk, num, log.With("fs_instance", in.Name))
+		s, err := newSwitch(cfg, in, nc, partitions, filter, met, clk, num, turns, log.With("fs_instance", in.Name))
 		if err != nil {
 			return nil, fmt.Errorf("metrics of %s: %w", in.Name, err)
 		}
@@ -68,7 +68,7 @@ func New(cfg Config, nc *nats.Conn, partitions int, log *slog.Logger, reg promet
 	return c, nil
 }
 
-func newSwitch(cfg Config, in Instance, nc *nats.Conn, partitions int, filter *esl.Filter, met *metrics, clk clock, num *numbers, log *slog.Logger) (*freeswitch, error) {
+func newSwitch(cfg Config, in Instance, nc *nats.Conn, partitions int, filter *esl.Filter, met *metrics, clk clock, num *numbers, turns chan struct{}, log *slog.Logger) (*freeswitch, error) {
 	s := &freeswitch{
 		Instance:   in,
 		esl:        cfg.ESL,
@@ -77,6 +77,7 @@ func newSwitch(cfg Config, in Instance, nc *nats.Conn, partitions int, filter *e
 		filter:     filter,
 		clock:      clk,
 		numbers:    num,
+		turns:      turns,
 		log:        log,
 		names:      make(map[string]string),
 		stale:      make(chan struct{}, 1),

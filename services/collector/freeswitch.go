@@ -25,6 +25,7 @@ type freeswitch struct {
 	met        *instanceMetrics
 	clock      clock
 	numbers    *numbers
+	turns      chan struct{} // holds a token for each snapshot being taken
 	log        *slog.Logger
 	legs       legs
 	stale      chan struct{} // holds one token when a snapshot is needed

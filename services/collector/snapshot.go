@@ -15,6 +15,8 @@ const (
 	// snapshotBody is how long a list of channels may be at least, in bytes; a row
 	// has about 800 (switch_core_sqldb.c, table channels).
 	snapshotBody = 64 << 20
+	// snapshotsAtOnce is how many servers are asked for their channels at a time.
+	snapshotsAtOnce = 8
 	// drainTimeout is how long the events before the list may take to arrive.
 	drainTimeout = time.Minute
 )
@@ -122,6 +124,26 @@ func (s *freeswitch) snapshot(ctx context.Context, w watched) error {
 		return err
 	}
 	cfg.MaxBody = max(cfg.MaxBody, snapshotBody)
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(s.esl.SnapshotDelay):
+	}
+	// Few at a time over all servers: after an outage they all come at once, and
+	// each may be some megabytes.
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case s.turns <- struct{}{}:
+	}
+	inTurn := true
+	done := func() {
+		if inTurn {
+			<-s.turns
+			inTurn = false
+		}
+	}
+	defer done()
 	c, err := esl.Dial(ctx, cfg)
 	if err != nil {
 		return err
@@ -129,11 +151,6 @@ func (s *freeswitch) snapshot(ctx context.Context, w watched) error {
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(s.esl.SnapshotDelay):
-	}
 	core, atUS, err := identity(c)
 	if err != nil {
 		return err
@@ -152,6 +169,7 @@ func (s *freeswitch) snapshot(ctx context.Context, w watched) error {
 	unknown := s.legs.reconcile(core, channels, atUS)
 	s.log.Info("snapshot of the channels", "count", len(channels), "unknown", len(unknown))
 	s.sync(core, atUS, channels)
+	done() // descriptions are paced, and may take long
 	return s.describe(ctx, c, core, unknown)
 }
 

@@ -160,6 +160,14 @@ func TestSnapshotAfterReconnect(t *testing.T) {
 	checkSync(t, syncs[partitions:], append(slices.Delete(seen, 3, 4), unseen...))
 }
 
+// written counts the events that a server has sent, over all connections.
+func written(fs *esltest.Server) (n uint64) {
+	for _, c := range fs.Stats().Clients {
+		n += c.Events
+	}
+	return n
+}
+
 // The end of a channel that is not in the list any more comes before the list.
 func TestSnapshotComesBehindWhatItKnows(t *testing.T) {
 	t.Parallel()
@@ -172,6 +180,8 @@ func TestSnapshotComesBehindWhatItKnows(t *testing.T) {
 	for range 5 {
 		before := fs.Stats().Accepted
 		play(t, fs, esltest.Playback{Recordings: recs, Clients: 1, Speed: 400})
+		// What a cut connection takes with it was never known.
+		eventually(t, "all is read", func() bool { return c.Stats().EventsRead == written(fs) })
 		fs.Cut()
 		eventually(t, "connected again", func() bool { return fs.Stats().Accepted > before && c.Ready() == nil })
 	}

@@ -22,10 +22,12 @@ func (s settings) Validate() error {
 func main() {
 	s := settings{service.DefaultSettings(), calculator.DefaultConfig()}
 	os.Exit(service.Program{
-		Name:     "calculator",
-		Purpose:  "turns raw FreeSWITCH events into samples of call quality",
-		Load:     func(path string, environ []string) error { return config.Load(&s, path, environ) },
-		Settings: func() service.Settings { return s.Settings },
+		Name:    "calculator",
+		Purpose: "turns raw FreeSWITCH events into samples of call quality",
+		// It keeps little and allocates much: some megabytes save a twentieth of the time.
+		GCPercent: 400,
+		Load:      func(path string, environ []string) error { return config.Load(&s, path, environ) },
+		Settings:  func() service.Settings { return s.Settings },
 		New: func(p service.Process) (service.Runner, error) {
 			return calculator.New(s.Calculator, p.NATS, s.Storage.Partitions, p.Log, p.Metrics)
 		},

@@ -23,10 +23,12 @@ func (s settings) Validate() error {
 func main() {
 	s := settings{service.DefaultSettings(), exporter.DefaultConfig()}
 	os.Exit(service.Program{
-		Name:     "exporter",
-		Purpose:  "sends samples of call quality to an OpenTelemetry Collector",
-		Load:     func(path string, environ []string) error { return config.Load(&s, path, environ) },
-		Settings: func() service.Settings { return s.Settings },
+		Name:    "exporter",
+		Purpose: "sends samples of call quality to an OpenTelemetry Collector",
+		// It keeps little and allocates much: some megabytes save a twentieth of the time.
+		GCPercent: 400,
+		Load:      func(path string, environ []string) error { return config.Load(&s, path, environ) },
+		Settings:  func() service.Settings { return s.Settings },
 		New: func(p service.Process) (service.Runner, error) {
 			js, err := jetstream.New(p.NATS)
 			if err != nil {
