@@ -12,6 +12,7 @@ import (
 	"github.com/fsagent/fsagent/internal/event"
 	"github.com/fsagent/fsagent/internal/recording"
 	"github.com/fsagent/fsagent/internal/stream"
+	"github.com/fsagent/fsagent/services/collector"
 	"github.com/fsagent/fsagent/services/collector/esl"
 	"github.com/fsagent/fsagent/services/collector/esl/esltest"
 	"github.com/fsagent/fsagent/services/fsagent/fleet"
@@ -33,12 +34,6 @@ type bench struct {
 	runs  int         // directories made so far
 }
 
-// subscribed are the events that a collector asks for and a recording has.
-var subscribed = []string{
-	event.ChannelCreate, event.ChannelAnswer, event.ChannelBridge, event.ChannelUnbridge, event.ChannelHold, event.ChannelUnhold,
-	event.ChannelProgressMedia, event.Codec, event.ChannelHangupComplete, event.ChannelDestroy, event.Heartbeat, event.RecvRTCP, event.SendRTCP,
-}
-
 func (b *bench) playback() (esltest.Playback, error) {
 	r, err := recording.Load(calls)
 	if err != nil {
@@ -50,48 +45,31 @@ func (b *bench) playback() (esltest.Playback, error) {
 	}, nil
 }
 
-// prepare reads the events once from a simulated FreeSWITCH, as published.
+// prepare makes the events as a collector publishes them.
 func (b *bench) prepare(ctx context.Context) error {
 	filter, err := esl.NewFilter(esl.FilterConfig{})
 	if err != nil {
-		return fmt.Errorf("bench: %w", err)
+		return err
 	}
 	p, err := b.playback()
 	if err != nil {
 		return err
 	}
-	server, err := esltest.Start(esltest.Config{})
-	if err != nil {
-		return err
-	}
-	played := make(chan error, 1)
-	go func() {
-		_, err := server.Play(ctx, p)
-		played <- errors.Join(err, server.Close()) // which ends the client, too
-	}()
-	const patience = 10 * time.Second
-	conn, err := esl.Dial(ctx, esl.Config{
-		Address: server.Addr().String(), Password: esltest.DefaultPassword, Events: subscribed,
-		DialTimeout: patience, ReplyTimeout: patience, IdleTimeout: patience, ProbeTimeout: patience,
-	})
-	if err != nil {
-		return fmt.Errorf("bench: %w", err)
-	}
-	defer conn.Close()
-	for {
-		frame, err := conn.Next()
-		if err != nil {
-			return <-played
+	subscription := collector.Subscription(true)
+	var mistake error
+	err = p.Events(ctx, esltest.DefaultCoreUUID, func(raw []byte) {
+		id, err := event.Scan(raw)
+		if err != nil || !slices.Contains(subscription, string(id.Name)) {
+			return
 		}
-		if frame.Type != esl.EventPlain {
-			continue
-		}
-		msg, err := message(filter.Append(nil, frame.Body))
+		msg, err := message(filter.Append(nil, raw))
 		if err != nil {
-			return err
+			mistake = err
+			return
 		}
 		b.input = append(b.input, msg)
-	}
+	})
+	return errors.Join(err, mistake)
 }
 
 // message is one event as a collector publishes it.

@@ -2,9 +2,7 @@ package chaos
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"slices"
@@ -17,8 +15,8 @@ import (
 	"github.com/fsagent/fsagent/internal/sample"
 	"github.com/fsagent/fsagent/internal/stream"
 	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
+	"github.com/fsagent/fsagent/services/collector"
 	"github.com/fsagent/fsagent/services/collector/esl"
-	"github.com/fsagent/fsagent/services/collector/esl/esltest"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
@@ -38,29 +36,30 @@ type pointKey struct {
 	us                                   int64
 }
 
-// subscribed are the events that the collectors ask for.
-var subscribed = []string{
-	event.ChannelCreate, event.ChannelAnswer, event.ChannelBridge, event.ChannelUnbridge, event.ChannelHold, event.ChannelUnhold,
-	event.ChannelUUID, event.ChannelProgressMedia, event.Codec, event.ChannelHangupComplete, event.ChannelDestroy,
-	event.Heartbeat, event.Shutdown, event.Startup, event.RecvRTCP, event.SendRTCP,
-}
-
-// expect plays the same calls once more, from servers of its own, and steps
-// their events in this process.
+// expect steps the events of the same calls in this process.
 func (c *campaign) expect(ctx context.Context) (*expectation, error) {
 	e := &expectation{samples: map[sample.Identity]*fsagentv1.Sample{}, points: map[pointKey]float64{}}
 	filter, err := esl.NewFilter(esl.FilterConfig{})
 	if err != nil {
 		return nil, fmt.Errorf("chaos: %w", err)
 	}
+	subscription := collector.Subscription(true)
 	for i := range c.cfg.Instances {
+		p, err := c.playback(i)
+		if err != nil {
+			return nil, err
+		}
 		table := leg.NewTable(leg.DefaultParams())
-		err := c.listen(ctx, i, func(raw []byte) {
+		err = p.Events(ctx, freeswitch(i).CoreUUID, func(raw []byte) {
+			id, err := event.Scan(raw)
+			if err != nil || !slices.Contains(subscription, string(id.Name)) {
+				return
+			}
 			e.events++
 			table.Apply(uint64(e.events), instanceName(i), filter.Append(nil, raw), e.add)
 		})
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("chaos: %w", err)
 		}
 	}
 	return e, nil
@@ -76,50 +75,6 @@ func (e *expectation) add(s *fsagentv1.Sample) {
 		e.points[pointKey{v.Metric, s.GetFsInstance(), s.GetChannelId(), sample.DirectionName(v.Direction), s.GetTimeUs()}] = value
 	}
 }
-
-// listen gives each event of one instance's playback to take.
-func (c *campaign) listen(ctx context.Context, instance int, take func(raw []byte)) error {
-	p, err := c.playback(instance)
-	if err != nil {
-		return err
-	}
-	p.Clients, p.Speed = 1, esltest.AsFast
-	server, err := esltest.Start(freeswitch(instance))
-	if err != nil {
-		return err
-	}
-	played := make(chan error, 1)
-	go func() {
-		_, err := server.Play(ctx, p)
-		played <- errors.Join(err, server.Close()) // which ends the client, too
-	}()
-	conn, err := esl.Dial(ctx, esl.Config{
-		Address: server.Addr().String(), Password: esltest.DefaultPassword, Events: subscribed,
-		DialTimeout: patience, ReplyTimeout: patience, IdleTimeout: patience, ProbeTimeout: patience,
-	})
-	if err != nil {
-		return fmt.Errorf("chaos: %w", err)
-	}
-	defer conn.Close()
-	for {
-		frame, err := conn.Next()
-		if err != nil {
-			if err := <-played; err != nil {
-				return fmt.Errorf("chaos: %w", err)
-			}
-			if errors.Is(err, io.EOF) || errors.Is(err, esl.ErrDisconnected) {
-				return nil
-			}
-			return fmt.Errorf("chaos: %w", err)
-		}
-		if frame.Type == esl.EventPlain {
-			take(frame.Body)
-		}
-	}
-}
-
-// patience bounds each step of the connection to the twin.
-const patience = 10 * time.Second
 
 // quiet is how long nothing new may come before what is missing is taken to be
 // lost.

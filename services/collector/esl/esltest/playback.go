@@ -88,14 +88,28 @@ func (s *Server) Play(ctx context.Context, p Playback) (int, error) {
 	if p.Rate > 0 {
 		speed = 1
 	}
-	run := player{srv: s, p: p, tape: t, pace: newPace(speed)}
-	run.oneLife = p.OneLife || p.Copies > 1 || p.Rounds > 1 || p.Rounds < 0
-	for round := 0; p.Rounds < 0 || round < max(p.Rounds, 1); round++ {
-		if err := run.round(ctx, round); err != nil {
-			return run.played, err
-		}
+	run := player{
+		p: p, tape: t, core: s.coreUUID, deliver: s.deliver, notice: s.Disconnect,
+		pace: newPace(speed), sleep: func(ctx context.Context, e *pace, offset time.Duration) error { return e.wait(ctx, s, offset) },
 	}
-	return run.played, nil
+	return run.all(ctx)
+}
+
+// Events gives take the events that a server with that Core-UUID would play, in
+// order and without waiting: what a client that subscribed to everything would
+// read. take must not keep what it is given.
+func (p Playback) Events(ctx context.Context, coreUUID string, take func(raw []byte)) error {
+	t, err := newTape(p)
+	if err != nil {
+		return err
+	}
+	p.Rate = 0
+	run := player{
+		p: p, tape: t, core: func() string { return coreUUID }, deliver: take, notice: func() {},
+		sleep: func(ctx context.Context, _ *pace, _ time.Duration) error { return context.Cause(ctx) },
+	}
+	_, err = run.all(ctx)
+	return err
 }
 
 func newTape(p Playback) (*tape, error) {
@@ -136,15 +150,33 @@ func newTape(p Playback) (*tape, error) {
 	return t, nil
 }
 
-// player is one call of Play.
+// player goes through a tape: deliver gets the events, sleep waits for the next
+// one's time.
 type player struct {
-	srv     *Server
 	p       Playback
 	tape    *tape
+	core    func() string
+	deliver func(raw []byte)
+	notice  func()
 	pace    *pace
-	oneLife bool
+	sleep   func(ctx context.Context, p *pace, offset time.Duration) error
 	played  int
 	buf     []byte
+}
+
+// all plays all rounds and returns how many events were played.
+func (r *player) all(ctx context.Context) (int, error) {
+	for round := 0; r.p.Rounds < 0 || round < max(r.p.Rounds, 1); round++ {
+		if err := r.round(ctx, round); err != nil {
+			return r.played, err
+		}
+	}
+	return r.played, nil
+}
+
+// oneLife tells whether all events get one Core-UUID and numbers of one range.
+func (p Playback) oneLife() bool {
+	return p.OneLife || p.Copies > 1 || p.Rounds > 1 || p.Rounds < 0
 }
 
 func (r *player) round(ctx context.Context, round int) error {
@@ -176,18 +208,18 @@ func (r *player) round(ctx context.Context, round int) error {
 // a millisecond makes.
 func (r *player) wait(ctx context.Context, offset time.Duration) error {
 	if r.p.Rate <= 0 {
-		return r.pace.wait(ctx, r.srv, offset)
+		return r.sleep(ctx, r.pace, offset)
 	}
 	due := time.Duration(float64(r.played) / r.p.Rate * float64(time.Second))
 	if r.played > 0 && time.Until(r.pace.began.Add(due)) < time.Millisecond && ctx.Err() == nil {
 		return nil
 	}
-	return r.pace.wait(ctx, r.srv, due)
+	return r.sleep(ctx, r.pace, due)
 }
 
 func (r *player) emit(e *entry, copy uint64, delay time.Duration) {
 	if e.notice {
-		r.srv.Disconnect()
+		r.notice()
 		return
 	}
 	r.played++
@@ -195,13 +227,13 @@ func (r *player) emit(e *entry, copy uint64, delay time.Duration) {
 	if !r.p.Start.IsZero() {
 		shift += e.shift + r.p.Start.Sub(r.tape.first)
 	}
-	if r.oneLife {
-		r.buf = e.render(r.buf[:0], uint32(copy), r.srv.coreUUID(), e.base+e.sequence+copy*r.tape.stride, shift.Microseconds())
+	if r.p.oneLife() {
+		r.buf = e.render(r.buf[:0], uint32(copy), r.core(), e.base+e.sequence+copy*r.tape.stride, shift.Microseconds())
 	} else if shift != 0 {
 		r.buf = e.render(r.buf[:0], 0, e.core, e.sequence, shift.Microseconds())
 	} else {
-		r.srv.deliver(e.raw)
+		r.deliver(e.raw)
 		return
 	}
-	r.srv.deliver(r.buf)
+	r.deliver(r.buf)
 }
