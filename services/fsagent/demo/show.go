@@ -32,9 +32,9 @@ func (d *demo) show(ctx context.Context, w io.Writer) {
 		a, now := d.account(), time.Now()
 		seconds := now.Sub(then).Seconds()
 		p := d.board.picture(live)
-		summary := fmt.Sprintf("%d legs live, %d ended   %.0f events/s   %.0f samples/s   %d points accepted   export lag %.1f s",
+		summary := fmt.Sprintf("%d legs live, %d ended   %.0f events/s   %.0f samples/s   %d points accepted   lag %d batches",
 			p.live, p.ended, float64(a.collector.EventsRead-before.collector.EventsRead)/seconds,
-			float64(a.samples()-before.samples())/seconds, a.exporter.PointsAccepted, a.exporter.Lag.Seconds())
+			float64(a.samples()-before.samples())/seconds, a.exporter.PointsAccepted, uint64(a.exporter.Held)+a.exporter.Pending)
 		if live {
 			width, height, err := term.GetSize(int(f.Fd()))
 			if err != nil {
