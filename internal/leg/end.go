@@ -89,6 +89,7 @@ func (t *Table) account(s *fsagentv1.Sample, m *fsagentv1.LegEnd, l *leg, c coun
 	if l.heldSince != 0 {
 		m.SetHeldUs(l.held + max(endUS-l.heldSince, 0))
 	}
+	s.SetBad(l.bad || t.params.Bad.account(m))
 	s.SetCodecName(l.readCodec)
 	src, dst := l.addresses()
 	s.SetSrcIp(src)

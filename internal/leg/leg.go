@@ -24,6 +24,7 @@ type leg struct {
 	clock      int64 // of the core at the last event
 	endedClock int64 // of the core when the leg ended; 0 while it lives
 	endUnknown bool  // it ended without an end of its own, and may live on
+	bad        bool  // a report was over a threshold
 	revived    bool  // it lived on after an account was given out
 	gap        bool  // lifecycle events of its server were dropped while it lived
 	due        int64 // clock of the core after which the leg is looked at, or forgotten

@@ -270,3 +270,29 @@ func TestSnapshotDoesNotMoveTheClock(t *testing.T) {
 	s.apply(leg.Applied, made("CHANNEL_CREATE", "b", 3, 1))
 	s.apply(leg.Applied, made("CHANNEL_HANGUP_COMPLETE", "a", 4, 2))
 }
+
+// The first bad report marks the leg: it and all samples that follow, over saving
+// and loading, to the account.
+func TestBadFromTheFirstBadReportOn(t *testing.T) {
+	t.Parallel()
+	s := newStepper(t)
+	s.apply(leg.Applied, made("CHANNEL_ANSWER", "a", 1, 0, "variable_rtp_use_codec_name: PCMU"))
+	s.apply(leg.Applied, recv("a", 2, 4, 1000, 0))
+	s.apply(leg.Applied, recv("a", 3, 9, 1250, 0))
+	if s.last().GetBad() {
+		t.Error("a good report is bad")
+	}
+	s.apply(leg.Applied, recv("a", 4, 14, 1500, 25))
+	if !s.last().GetBad() {
+		t.Error("10 % loss is not bad")
+	}
+	s.reload()
+	s.apply(leg.Applied, recv("a", 5, 19, 1750, 25))
+	if !s.last().GetBad() {
+		t.Error("a report after the bad one is not marked")
+	}
+	s.apply(leg.Applied, made("CHANNEL_HANGUP_COMPLETE", "a", 6, 20))
+	if !s.last().GetBad() {
+		t.Error("the account of a bad leg is not marked")
+	}
+}

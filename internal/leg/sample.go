@@ -54,6 +54,7 @@ func (t *Table) name(s *fsagentv1.Sample, l *leg) {
 		s.SetCorrelationId(l.sipCallID)
 	}
 	s.SetDomainName(l.domain)
+	s.SetBad(l.bad)
 }
 
 // addresses are the remote and the local media address, as the direction of the
@@ -106,6 +107,7 @@ func (t *Table) report(l *leg, r rtcp.Report, e event.Event) *fsagentv1.Sample {
 	m.SetNoMediaUs(iv.NoMediaUS)
 	m.SetPacketsFlushed(iv.Flushed)
 	m.SetArtefacts(artefacts(iv.Artefacts))
+	l.bad = l.bad || t.params.Bad.report(m)
 	t.label(s, l, e)
 	s.SetDirection(direction(r.Direction))
 	s.SetMedia(r.Media().String())

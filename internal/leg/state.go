@@ -25,7 +25,7 @@ func (l *leg) encode() []byte {
 		ReadCodec: l.readCodec, WriteCodec: l.writeCodec, ClockRate: l.clockRate,
 		RemoteIp: l.remoteIP, LocalIp: l.localIP, CallDirection: uint32(l.callDirection), OwnSsrc: l.ownSSRC,
 		CreatedTimeUs: l.created, AnsweredTimeUs: l.answered, PacketMs: uint32(l.packetMS), LastEventUs: l.lastEvent,
-		HeldSinceUs: l.heldSince, HeldUs: l.held, Gap: l.gap, EndUnknown: l.endUnknown, Revived: l.revived,
+		HeldSinceUs: l.heldSince, HeldUs: l.held, Gap: l.gap, EndUnknown: l.endUnknown, Revived: l.revived, Bad: l.bad,
 	}
 	for i := range l.streams {
 		if l.streams[i] != nil {
@@ -138,6 +138,7 @@ func (l *leg) decode(m *fsagentv1.LegState) {
 	}
 	l.packetMS, l.lastEvent = int64(min(m.GetPacketMs(), 1000)), m.GetLastEventUs()
 	l.heldSince, l.held, l.gap, l.revived = m.GetHeldSinceUs(), m.GetHeldUs(), m.GetGap(), m.GetRevived()
+	l.bad = m.GetBad()
 	l.name()
 }
 

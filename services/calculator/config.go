@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/fsagent/fsagent/internal/emodel"
@@ -27,6 +28,33 @@ type Config struct {
 	Correlation string `yaml:"correlation" env:"FSAGENT_CORRELATION"`
 	// MOS is what the E-model assumes where reports do not tell.
 	MOS MOSConfig `yaml:"mos"`
+	// Bad is where the quality of a leg is bad.
+	Bad BadConfig `yaml:"bad"`
+}
+
+// BadConfig is where the quality of a leg is bad. Its first report over a
+// threshold marks it; opentelemetry.legs can be set to send only marked ones.
+type BadConfig struct {
+	// FractionLost is the share of lost packets, 0 to 1, above which a report or a
+	// leg is bad.
+	FractionLost float64 `yaml:"fraction_lost" env:"FSAGENT_BAD_FRACTION_LOST"`
+	// Jitter is the jitter above which a report or a leg is bad.
+	Jitter time.Duration `yaml:"jitter" env:"FSAGENT_BAD_JITTER"`
+	// MOS is the MOS, 1 to 5, below which a report or a leg is bad.
+	MOS float64 `yaml:"mos" env:"FSAGENT_BAD_MOS"`
+}
+
+func (c BadConfig) validate() (errs []error) {
+	if !(c.FractionLost >= 0 && c.FractionLost <= 1) {
+		errs = append(errs, fmt.Errorf("calculator.bad.fraction_lost: %v is not between 0 and 1", c.FractionLost))
+	}
+	if c.Jitter < 0 || c.Jitter > time.Minute {
+		errs = append(errs, fmt.Errorf("calculator.bad.jitter: %v is not between 0 and 1m", c.Jitter))
+	}
+	if !(c.MOS >= 1 && c.MOS <= 5) {
+		errs = append(errs, fmt.Errorf("calculator.bad.mos: %v is not between 1 and 5", c.MOS))
+	}
+	return errs
 }
 
 // MOSConfig is what the E-model assumes of the receivers: inbound media are
@@ -65,6 +93,7 @@ func DefaultConfig() Config {
 			ConcealedInbound: []string{"PCMA", "PCMU"}, ConcealedOutbound: []string{"PCMA", "PCMU"},
 			JitterBuffer: 40 * time.Millisecond,
 		},
+		Bad: BadConfig(leg.DefaultParams().Bad),
 	}
 }
 
@@ -92,7 +121,7 @@ func (c Config) Validate() error {
 	if c.Correlation != "sip" && c.Correlation != "call" {
 		errs = append(errs, fmt.Errorf("calculator.correlation: %q is not sip or call", c.Correlation))
 	}
-	return errors.Join(append(errs, c.MOS.validate()...)...)
+	return errors.Join(slices.Concat(errs, c.MOS.validate(), c.Bad.validate())...)
 }
 
 func (c MOSConfig) validate() (errs []error) {
@@ -122,6 +151,7 @@ func (c MOSConfig) assumptions(concealed []string) emodel.Assumptions {
 func (c Config) Params() leg.Params {
 	p := leg.DefaultParams()
 	p.CorrelationByCall = c.Correlation == "call"
+	p.Bad = leg.Thresholds(c.Bad)
 	p.Inbound, p.Outbound = c.MOS.assumptions(c.MOS.ConcealedInbound), c.MOS.assumptions(c.MOS.ConcealedOutbound)
 	return p
 }

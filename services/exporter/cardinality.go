@@ -8,7 +8,7 @@ type Legs string
 const (
 	// LegsFull sends every sample.
 	LegsFull Legs = "full"
-	// LegsBad sends the samples that are over a threshold, see sieve.
+	// LegsBad sends the samples of a leg from its first bad report on.
 	LegsBad Legs = "bad-legs"
 	// LegsOff sends no sample of a leg.
 	LegsOff Legs = "off"
@@ -25,42 +25,15 @@ const (
 	UnitsNone Units = "none"
 )
 
-// sieve decides which samples become points. It looks at one sample and nothing
-// else: replicas share the samples of a leg, so what one of them remembers the
-// others do not know.
-type sieve struct {
-	legs Legs
-	// A sample is bad above these (share of 1, milliseconds) or below mos.
-	fractionLost, jitterMs, mos float64
-}
-
-func newSieve(c Config) sieve {
-	return sieve{legs: c.Legs, fractionLost: c.BadFractionLost, jitterMs: c.BadJitter.Seconds() * 1000, mos: c.BadMOS}
-}
-
-func (v sieve) passes(s *fsagentv1.Sample) bool {
-	switch {
-	case v.legs == LegsOff:
+// passes tells whether a sample becomes points. Which legs are bad is in the
+// sample: replicas share the samples of a leg, so what one of them has seen of it
+// the others do not know.
+func (l Legs) passes(s *fsagentv1.Sample) bool {
+	switch l {
+	case LegsOff:
 		return false
-	case v.legs != LegsBad:
-		return true
-	case s.HasLegEnd():
-		return v.badLeg(s.GetLegEnd())
+	case LegsBad:
+		return s.GetBad()
 	}
-	r := s.GetReport()
-	return r.GetFractionLost() > v.fractionLost || r.GetJitterMs() > v.jitterMs || r.HasMos() && r.GetMos() < v.mos
-}
-
-// badLeg goes by the leg as a whole: its mean loss, greatest jitter and MOS.
-// FreeSWITCH's own value is no MOS and decides nothing.
-func (v sieve) badLeg(m *fsagentv1.LegEnd) bool {
-	if m.HasMos() && m.GetMosSource() != fsagentv1.MosSource_MOS_SOURCE_FREESWITCH && m.GetMos() < v.mos {
-		return true
-	}
-	return m.GetJitterMaxMs() > v.jitterMs || v.lossy(m.GetInbound()) || v.lossy(m.GetOutbound())
-}
-
-func (v sieve) lossy(d *fsagentv1.DirectionSummary) bool {
-	expected := d.GetPacketsExpected()
-	return expected > 0 && float64(d.GetPacketsLost()-d.GetPacketsLostBefore()) > v.fractionLost*float64(expected)
+	return true
 }

@@ -12,46 +12,20 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// graded is a report or an account of a leg with one property.
-func graded(channel string, change func(*fsagentv1.Report_builder), end func(*fsagentv1.LegEnd_builder)) *fsagentv1.Sample {
-	s := fsagentv1.Sample_builder{TimeUs: epoch.UnixMicro(), FsInstance: "fs-1", ChannelId: channel, Direction: fsagentv1.Direction_DIRECTION_INBOUND}
-	if change != nil {
-		r := fsagentv1.Report_builder{JitterMs: new(30.0), FractionLost: new(0.03), Mos: new(3.6), MosSource: fsagentv1.MosSource_MOS_SOURCE_G107}
-		change(&r)
-		s.Report = r.Build()
-		return s.Build()
-	}
-	s.Direction = fsagentv1.Direction_DIRECTION_UNSPECIFIED
-	e := fsagentv1.LegEnd_builder{Mos: new(3.6), MosSource: fsagentv1.MosSource_MOS_SOURCE_G107, JitterMaxMs: new(30.0), Inbound: lossOf(100, 3, 0), Outbound: lossOf(0, 0, 0)}
-	end(&e)
-	s.LegEnd = e.Build()
-	return s.Build()
-}
-
-func lossOf(expected, lost, before int64) *fsagentv1.DirectionSummary {
-	return fsagentv1.DirectionSummary_builder{PacketsExpected: &expected, PacketsLost: &lost, PacketsLostBefore: before}.Build()
-}
-
-// TestBadLegs sends samples at and over each threshold: those over it arrive.
+// TestBadLegs sends samples of bad legs and of others: the mark decides.
 func TestBadLegs(t *testing.T) {
 	t.Parallel()
-	type (
-		R = *fsagentv1.Report_builder
-		E = *fsagentv1.LegEnd_builder
-	)
-	samples := []*fsagentv1.Sample{
-		graded("good report", func(R) {}, nil),
-		graded("unmeasured report", func(r R) { *r = fsagentv1.Report_builder{PacketsLost: new(int64(0))} }, nil),
-		graded("BAD jitter", func(r R) { r.JitterMs = new(30.1) }, nil),
-		graded("BAD loss", func(r R) { r.FractionLost = new(0.031) }, nil),
-		graded("BAD mos", func(r R) { r.Mos = new(3.59) }, nil),
-		graded("good end", nil, func(E) {}),
-		graded("FreeSWITCH's own value", nil, func(e E) { e.Mos, e.MosSource = new(1.0), fsagentv1.MosSource_MOS_SOURCE_FREESWITCH }),
-		graded("loss before the first report", nil, func(e E) { e.Inbound = lossOf(100, 13, 10) }),
-		graded("BAD end, jitter", nil, func(e E) { e.JitterMaxMs = new(31.0) }),
-		graded("BAD end, loss", nil, func(e E) { e.Outbound = lossOf(100, 4, 0) }),
-		graded("BAD end, mos", nil, func(e E) { e.Mos = new(3.5) }),
+	sample := func(channel string, end bool) *fsagentv1.Sample {
+		s := fsagentv1.Sample_builder{TimeUs: epoch.UnixMicro(), FsInstance: "fs-1", ChannelId: channel, Bad: strings.HasPrefix(channel, "BAD")}
+		if end {
+			s.LegEnd = fsagentv1.LegEnd_builder{JitterMaxMs: new(30.0)}.Build()
+		} else {
+			s.Direction = fsagentv1.Direction_DIRECTION_INBOUND
+			s.Report = fsagentv1.Report_builder{JitterMs: new(30.0)}.Build()
+		}
+		return s.Build()
 	}
+	samples := []*fsagentv1.Sample{sample("good report", false), sample("BAD report", false), sample("good end", true), sample("BAD end", true)}
 	for _, tt := range []struct {
 		legs exporter.Legs
 		want func(channel string) bool

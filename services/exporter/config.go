@@ -48,16 +48,9 @@ type Config struct {
 	SkipZeroValues bool `yaml:"skip_zero_values" env:"FSAGENT_OTEL_SKIP_ZERO_VALUES"`
 	// PacketsLost "gauge" sends what each interval lost, "cumulative" a sum.
 	PacketsLost PacketsLost `yaml:"packets_lost" env:"FSAGENT_OTEL_PACKETS_LOST"`
-	// Legs "full" sends every sample of a leg, "bad-legs" the samples that are over
-	// a threshold, "off" none.
+	// Legs "full" sends every sample of a leg, "bad-legs" those from the first
+	// report on that is over a threshold (calculator.bad), "off" none.
 	Legs Legs `yaml:"legs" env:"FSAGENT_OTEL_LEGS"`
-	// BadFractionLost is the share of lost packets, 0 to 1, above which a report or
-	// a leg is bad.
-	BadFractionLost float64 `yaml:"bad_fraction_lost" env:"FSAGENT_OTEL_BAD_FRACTION_LOST"`
-	// BadJitter is the jitter above which a report or a leg is bad.
-	BadJitter time.Duration `yaml:"bad_jitter" env:"FSAGENT_OTEL_BAD_JITTER"`
-	// BadMOS is the MOS, 1 to 5, below which a report or a leg is bad.
-	BadMOS float64 `yaml:"bad_mos" env:"FSAGENT_OTEL_BAD_MOS"`
 	// EndOfLegMarkers true ends the series of a leg's reports one millisecond after
 	// the leg, by points without a value.
 	EndOfLegMarkers bool `yaml:"end_of_leg_markers" env:"FSAGENT_OTEL_END_OF_LEG_MARKERS"`
@@ -105,23 +98,20 @@ type Config struct {
 // DefaultConfig sends to a collector on this machine.
 func DefaultConfig() Config {
 	return Config{
-		PacketsLost:     LostGauge,
-		Legs:            LegsFull,
-		BadFractionLost: 0.03,
-		BadJitter:       30 * time.Millisecond,
-		BadMOS:          3.6,
-		Units:           UnitsUCUM,
-		MaxPoints:       3000,
-		MaxBytes:        1 << 20,
-		MaxSpan:         5 * time.Minute,
-		BatchDelay:      200 * time.Millisecond,
-		Lanes:           2,
-		BufferBytes:     16 << 20,
-		MaxAckPending:   2000,
-		AckWait:         10 * time.Second,
-		LiveAfter:       time.Minute,
-		MaxFuture:       10 * time.Minute,
-		ParkAfter:       time.Minute,
-		StopTimeout:     5 * time.Second,
+		PacketsLost:   LostGauge,
+		Legs:          LegsFull,
+		Units:         UnitsUCUM,
+		MaxPoints:     3000,
+		MaxBytes:      1 << 20,
+		MaxSpan:       5 * time.Minute,
+		BatchDelay:    200 * time.Millisecond,
+		Lanes:         2,
+		BufferBytes:   16 << 20,
+		MaxAckPending: 2000,
+		AckWait:       10 * time.Second,
+		LiveAfter:     time.Minute,
+		MaxFuture:     10 * time.Minute,
+		ParkAfter:     time.Minute,
+		StopTimeout:   5 * time.Second,
 	}
 }

@@ -14,7 +14,7 @@ type lane struct {
 	client    *client
 	in        chan *delivery
 	measurer  measurer
-	sieve     sieve
+	legs      Legs
 	assembler assembler
 	encoder   encoder
 	labels    labels
@@ -32,7 +32,7 @@ func newLane(e *Exporter, c *client) *lane {
 		client:   c,
 		// The server hands out no more than this, so the intake does not block.
 		in:        make(chan *delivery, e.cfg.MaxAckPending),
-		sieve:     newSieve(e.cfg),
+		legs:      e.cfg.Legs,
 		measurer:  measurer{skipZero: e.cfg.SkipZeroValues, cumulative: cumulative},
 		assembler: assembler{limits: newLimits(e.cfg), open: map[string]*request{}},
 		encoder:   encoder{namespace: e.cfg.ServiceNamespace, cumulative: cumulative, noUnits: e.cfg.Units == UnitsNone},
@@ -106,7 +106,7 @@ func (l *lane) read(stop, work context.Context, d *delivery) {
 // take one sample: leave it out, or put it in a request, with what ends the
 // series of its leg.
 func (l *lane) take(stop, work context.Context, d *delivery, s *fsagentv1.Sample, values []measurement) {
-	if !l.sieve.passes(s) {
+	if !l.legs.passes(s) {
 		return
 	}
 	l.put(stop, work, item{sample: s, values: values, from: d})

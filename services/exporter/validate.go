@@ -22,12 +22,6 @@ func (c Config) Validate() error {
 	if c.Units != UnitsUCUM && c.Units != UnitsNone {
 		wrong("units", "%q is not ucum or none", c.Units)
 	}
-	if !(c.BadFractionLost >= 0 && c.BadFractionLost <= 1) {
-		wrong("bad_fraction_lost", "%v is not between 0 and 1", c.BadFractionLost)
-	}
-	if !(c.BadMOS >= 1 && c.BadMOS <= 5) {
-		wrong("bad_mos", "%v is not between 1 and 5", c.BadMOS)
-	}
 	if c.Compression != "" && c.Compression != "none" && c.Compression != "gzip" {
 		wrong("compression", "%q is not gzip or none", c.Compression)
 	}
@@ -62,7 +56,6 @@ func (c Config) Validate() error {
 		value, low, high time.Duration
 	}{
 		{"timeout", c.Timeout, 0, time.Hour},
-		{"bad_jitter", c.BadJitter, 0, time.Minute},
 		{"live_after", c.LiveAfter, 0, 24 * time.Hour},
 		{"max_span", c.MaxSpan, time.Second, 24 * time.Hour},
 		{"batch_delay", c.BatchDelay, time.Millisecond, time.Minute},

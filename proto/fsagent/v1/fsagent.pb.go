@@ -454,6 +454,7 @@ type Sample struct {
 	xxx_hidden_SrcIp         string                 `protobuf:"bytes,11,opt,name=src_ip,json=srcIp"`
 	xxx_hidden_DstIp         string                 `protobuf:"bytes,12,opt,name=dst_ip,json=dstIp"`
 	xxx_hidden_Body          isSample_Body          `protobuf_oneof:"body"`
+	xxx_hidden_Bad           bool                   `protobuf:"varint,15,opt,name=bad"`
 	unknownFields            protoimpl.UnknownFields
 	sizeCache                protoimpl.SizeCache
 }
@@ -585,6 +586,13 @@ func (x *Sample) GetLegEnd() *LegEnd {
 	return nil
 }
 
+func (x *Sample) GetBad() bool {
+	if x != nil {
+		return x.xxx_hidden_Bad
+	}
+	return false
+}
+
 func (x *Sample) SetEventId(v string) {
 	x.xxx_hidden_EventId = v
 }
@@ -647,6 +655,10 @@ func (x *Sample) SetLegEnd(v *LegEnd) {
 		return
 	}
 	x.xxx_hidden_Body = &sample_LegEnd{v}
+}
+
+func (x *Sample) SetBad(v bool) {
+	x.xxx_hidden_Bad = v
 }
 
 func (x *Sample) HasBody() bool {
@@ -738,6 +750,9 @@ type Sample_builder struct {
 	Report *Report
 	LegEnd *LegEnd
 	// -- end of xxx_hidden_Body
+	// The leg is bad: this report of it, or one before, was over a threshold, or in
+	// its account the leg as a whole is (settings calculator.bad).
+	Bad bool
 }
 
 func (b0 Sample_builder) Build() *Sample {
@@ -762,6 +777,7 @@ func (b0 Sample_builder) Build() *Sample {
 	if b.LegEnd != nil {
 		x.xxx_hidden_Body = &sample_LegEnd{b.LegEnd}
 	}
+	x.xxx_hidden_Bad = b.Bad
 	return m0
 }
 
@@ -2658,6 +2674,7 @@ type LegState struct {
 	xxx_hidden_EndUnknown     bool                   `protobuf:"varint,27,opt,name=end_unknown,json=endUnknown"`
 	xxx_hidden_Revived        bool                   `protobuf:"varint,28,opt,name=revived"`
 	xxx_hidden_LastEventUs    int64                  `protobuf:"varint,29,opt,name=last_event_us,json=lastEventUs"`
+	xxx_hidden_Bad            bool                   `protobuf:"varint,30,opt,name=bad"`
 	unknownFields             protoimpl.UnknownFields
 	sizeCache                 protoimpl.SizeCache
 }
@@ -2892,6 +2909,13 @@ func (x *LegState) GetLastEventUs() int64 {
 	return 0
 }
 
+func (x *LegState) GetBad() bool {
+	if x != nil {
+		return x.xxx_hidden_Bad
+	}
+	return false
+}
+
 func (x *LegState) SetApplied(v uint64) {
 	x.xxx_hidden_Applied = v
 }
@@ -3008,6 +3032,10 @@ func (x *LegState) SetLastEventUs(v int64) {
 	x.xxx_hidden_LastEventUs = v
 }
 
+func (x *LegState) SetBad(v bool) {
+	x.xxx_hidden_Bad = v
+}
+
 type LegState_builder struct {
 	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
 
@@ -3066,6 +3094,8 @@ type LegState_builder struct {
 	Revived bool
 	// Event-Date-Timestamp of the latest event. Microseconds since 1970.
 	LastEventUs int64
+	// A report of the leg was over a threshold.
+	Bad bool
 }
 
 func (b0 LegState_builder) Build() *LegState {
@@ -3101,6 +3131,7 @@ func (b0 LegState_builder) Build() *LegState {
 	x.xxx_hidden_EndUnknown = b.EndUnknown
 	x.xxx_hidden_Revived = b.Revived
 	x.xxx_hidden_LastEventUs = b.LastEventUs
+	x.xxx_hidden_Bad = b.Bad
 	return m0
 }
 
@@ -4046,7 +4077,7 @@ var File_fsagent_v1_fsagent_proto protoreflect.FileDescriptor
 const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\n" +
 	"\x18fsagent/v1/fsagent.proto\x12\n" +
-	"fsagent.v1\"\xda\x03\n" +
+	"fsagent.v1\"\xec\x03\n" +
 	"\x06Sample\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x17\n" +
 	"\atime_us\x18\x02 \x01(\x03R\x06timeUs\x123\n" +
@@ -4066,7 +4097,8 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\x06src_ip\x18\v \x01(\tR\x05srcIp\x12\x15\n" +
 	"\x06dst_ip\x18\f \x01(\tR\x05dstIp\x12,\n" +
 	"\x06report\x18\r \x01(\v2\x12.fsagent.v1.ReportH\x00R\x06report\x12-\n" +
-	"\aleg_end\x18\x0e \x01(\v2\x12.fsagent.v1.LegEndH\x00R\x06legEndB\x06\n" +
+	"\aleg_end\x18\x0e \x01(\v2\x12.fsagent.v1.LegEndH\x00R\x06legEnd\x12\x10\n" +
+	"\x03bad\x18\x0f \x01(\bR\x03badB\x06\n" +
 	"\x04body\"\xf3\x05\n" +
 	"\x06Report\x12\"\n" +
 	"\tjitter_ms\x18\x01 \x01(\x01B\x05\xaa\x01\x02\b\x01R\bjitterMs\x12(\n" +
@@ -4163,7 +4195,7 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\bartefact\x18\x01 \x01(\x0e2\x14.fsagent.v1.ArtefactR\bartefact\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\";\n" +
 	"\vSampleBatch\x12,\n" +
-	"\asamples\x18\x01 \x03(\v2\x12.fsagent.v1.SampleR\asamples\"\x9e\a\n" +
+	"\asamples\x18\x01 \x03(\v2\x12.fsagent.v1.SampleR\asamples\"\xb0\a\n" +
 	"\bLegState\x12\x18\n" +
 	"\aapplied\x18\x01 \x01(\x04R\aapplied\x12\x1b\n" +
 	"\tcore_uuid\x18\x02 \x01(\tR\bcoreUuid\x12\x1b\n" +
@@ -4202,7 +4234,8 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\vend_unknown\x18\x1b \x01(\bR\n" +
 	"endUnknown\x12\x18\n" +
 	"\arevived\x18\x1c \x01(\bR\arevived\x12\"\n" +
-	"\rlast_event_us\x18\x1d \x01(\x03R\vlastEventUs\"\x80\a\n" +
+	"\rlast_event_us\x18\x1d \x01(\x03R\vlastEventUs\x12\x10\n" +
+	"\x03bad\x18\x1e \x01(\bR\x03bad\"\x80\a\n" +
 	"\vStreamState\x12\x12\n" +
 	"\x04slot\x18\x01 \x01(\rR\x04slot\x12\x12\n" +
 	"\x04ssrc\x18\x02 \x01(\aR\x04ssrc\x12\x1a\n" +

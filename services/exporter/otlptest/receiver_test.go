@@ -121,9 +121,13 @@ func TestFaults(t *testing.T) {
 			t.Parallel()
 			r, client := start(t)
 			r.Script(tt.fault)
-			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			limit := 10 * time.Second
+			if tt.code == codes.DeadlineExceeded {
+				limit = 500 * time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
-			_, err := client.Export(ctx, request(1))
+			_, err := client.Export(ctx, request(1), grpc.WaitForReady(true))
 			if got := status.Code(err); got != tt.code {
 				t.Errorf("code: got %v, want %v", got, tt.code)
 			}
