@@ -74,11 +74,12 @@ type MOSConfig struct {
 	Provisional bool `yaml:"provisional" env:"FSAGENT_MOS_PROVISIONAL"`
 }
 
-// Limits of one flush and of what may wait for it.
+// Limits of one flush and of what may wait for it. What waits goes in one message:
+// it must stay below the server's largest, 1 MiB.
 const (
 	flushSamples     = 200
 	flushBytes       = 64 << 10
-	waitingBytes     = 16 * flushBytes
+	waitingBytes     = 8 * flushBytes
 	checkpointEvents = 5000
 )
 

@@ -60,9 +60,21 @@ func (b *builder) hangup(leg int) (*nats.Msg, error) {
 		"variable_rtp_audio_out_packet_count: 500", "variable_rtp_audio_in_media_bytes: 86000", "variable_rtp_audio_out_media_bytes: 86000")
 }
 
+// session is how many messages one fast publisher sends.
+const session = 100_000
+
 // feed publishes what make makes, at a rate (events a second; 0 is as fast as the
 // server takes them).
 func feed(ctx context.Context, js jetstream.JetStream, n, rate int, make func(i int) (*nats.Msg, error)) error {
+	for from := 0; from < n; from += session {
+		if err := feedSession(ctx, js, min(session, n-from), rate, func(i int) (*nats.Msg, error) { return make(from + i) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func feedSession(ctx context.Context, js jetstream.JetStream, n, rate int, make func(i int) (*nats.Msg, error)) error {
 	fast, err := jetstreamext.NewFastPublisher(js, jetstreamext.FastPublishFlowControl{Flow: 500, MaxOutstandingAcks: 4, AckTimeout: 30 * time.Second})
 	if err != nil {
 		return fmt.Errorf("bench: %w", err)
