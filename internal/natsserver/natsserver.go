@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -26,16 +27,31 @@ type Config struct {
 	MaxStore int64
 }
 
+// ErrInUse is returned for a data directory that another process works in.
+var ErrInUse = errors.New("another fsagent works in this data directory; stop it, or set FSAGENT_DATA_DIR")
+
 // ErrNotReady is returned when the server does not come up in time.
 var ErrNotReady = errors.New("embedded NATS server did not become ready")
 
 const readyTimeout = 30 * time.Second
 
 // Server is a running server.
-type Server struct{ s *server.Server }
+type Server struct {
+	s    *server.Server
+	lock *os.File
+}
 
 // Start runs a server until Stop. Its warnings and errors go to log.
-func Start(cfg Config, log *slog.Logger) (*Server, error) {
+func Start(cfg Config, log *slog.Logger) (_ *Server, err error) {
+	held, err := lock(cfg.DataDir)
+	if err != nil {
+		return nil, fmt.Errorf("embedded NATS server in %s: %w", cfg.DataDir, err)
+	}
+	defer func() {
+		if err != nil {
+			held.Close()
+		}
+	}()
 	port := cfg.Port
 	if port == 0 {
 		port = server.RANDOM_PORT
@@ -60,11 +76,11 @@ func Start(cfg Config, log *slog.Logger) (*Server, error) {
 		s.Shutdown()
 		return nil, fmt.Errorf("%w within %v in %s: %s", ErrNotReady, readyTimeout, cfg.DataDir, l.last())
 	}
-	if err := s.JetStreamEnabled(); !err {
+	if !s.JetStreamEnabled() {
 		s.Shutdown()
 		return nil, fmt.Errorf("%w: no JetStream in %s: %s", ErrNotReady, cfg.DataDir, l.last())
 	}
-	return &Server{s: s}, nil
+	return &Server{s: s, lock: held}, nil
 }
 
 // InProcess is the option by which a client in this process connects.
@@ -82,4 +98,5 @@ func (s *Server) URL() string {
 func (s *Server) Stop() {
 	s.s.Shutdown()
 	s.s.WaitForShutdown()
+	s.lock.Close()
 }

@@ -73,6 +73,10 @@ func EnsureRetry(ctx context.Context, js jetstream.JetStream, s Settings, log *s
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		if nc := js.Conn(); !nc.IsConnected() {
+			// What failed on the way says less.
+			err = fmt.Errorf("no NATS server answers, see nats.url: %w", nc.LastError())
+		}
 		if err.Error() != said {
 			said = err.Error()
 			log.Warn("waiting for JetStream", "err", err)
