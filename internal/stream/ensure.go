@@ -18,6 +18,9 @@ import (
 // cannot live with the configured ones. Waiting does not help.
 var ErrSettings = errors.New("existing streams do not fit the configuration")
 
+// errNoServer is said while there is no connection.
+var errNoServer = errors.New("no NATS server answers; see nats.url")
+
 // Ensure creates what is missing of streams and bucket and checks what exists.
 // It returns an error wrapping ErrSettings, which names the setting, if what
 // exists does not fit; any other error is the server's, and worth a retry.
@@ -75,7 +78,7 @@ func EnsureRetry(ctx context.Context, js jetstream.JetStream, s Settings, log *s
 		}
 		if nc := js.Conn(); !nc.IsConnected() {
 			// What failed on the way says less.
-			err = fmt.Errorf("no NATS server answers, see nats.url: %w", nc.LastError())
+			err = errors.Join(errNoServer, nc.LastError())
 		}
 		if err.Error() != said {
 			said = err.Error()
