@@ -122,19 +122,13 @@ func (f *Fault) answer(ctx context.Context, closing <-chan struct{}) (*colmetric
 		return &colmetricpb.ExportMetricsServiceResponse{}, nil
 	}
 	if f.Delay > 0 {
-		select {
-		case <-ctx.Done():
-		case <-closing:
-		case <-time.After(f.Delay):
+		if err := wait(ctx, closing, time.After(f.Delay)); err != nil {
+			return nil, err
 		}
 	}
 	switch {
 	case f.Hang:
-		select {
-		case <-ctx.Done():
-		case <-closing:
-		}
-		return nil, status.Error(codes.Unavailable, "never answered")
+		return nil, wait(ctx, closing, nil)
 	case f.Code == codes.OK:
 		return &colmetricpb.ExportMetricsServiceResponse{PartialSuccess: &colmetricpb.ExportMetricsPartialSuccess{
 			RejectedDataPoints: f.Rejected, ErrorMessage: f.Message,
@@ -147,4 +141,18 @@ func (f *Fault) answer(ctx context.Context, closing <-chan struct{}) (*colmetric
 		}
 	}
 	return nil, s.Err()
+}
+
+// wait for over. The error is what the client must get if it ends before: the
+// server's clock may reach the client's deadline first, and an answer of another
+// code would then overtake the client's own DeadlineExceeded.
+func wait(ctx context.Context, closing <-chan struct{}, over <-chan time.Time) error {
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	case <-closing:
+		return status.Error(codes.Unavailable, "closed")
+	}
 }

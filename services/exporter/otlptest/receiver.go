@@ -169,11 +169,6 @@ func (r *Receiver) WaitUnique(ctx context.Context, n int) error {
 	return r.until(ctx, func() bool { return len(r.points) >= n && len(Unique(r.points)) >= n })
 }
 
-// WaitRequests returns when n requests or more have arrived.
-func (r *Receiver) WaitRequests(ctx context.Context, n int) error {
-	return r.until(ctx, func() bool { return len(r.requests) >= n })
-}
-
 func (r *Receiver) until(ctx context.Context, done func() bool) error {
 	for {
 		r.mu.Lock()

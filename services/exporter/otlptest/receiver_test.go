@@ -143,3 +143,17 @@ func TestFaults(t *testing.T) {
 		})
 	}
 }
+
+// The server's clock may reach the client's deadline first.
+func TestHangEndsAsTheClientExpects(t *testing.T) {
+	t.Parallel()
+	r, _ := start(t)
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	for _, fault := range []otlptest.Fault{otlptest.Hang(), otlptest.Slow(time.Hour)} {
+		r.Script(fault)
+		if _, err := r.Export(ctx, request(1)); status.Code(err) != codes.DeadlineExceeded {
+			t.Errorf("%+v: got %v, want DeadlineExceeded", fault, err)
+		}
+	}
+}
