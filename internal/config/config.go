@@ -55,6 +55,14 @@ func Environment[T any](settings *T, environ []string) error {
 	return invalid(environment(settings, environ))
 }
 
+// Set changes one setting, by its key in the file ("calculator.bad.mos") and its
+// value as the file would have it.
+func Set[T any](settings *T, key, value string) error {
+	parts := strings.Split(key, ".")
+	text := strings.Join(parts, ": {") + ": " + value + strings.Repeat("}", len(parts)-1)
+	return invalid(parse(settings, key, []byte(text)))
+}
+
 func environment[T any](settings *T, environ []string) []error {
 	var errs []error
 	if err := env.ParseWithOptions(settings, env.Options{Environment: env.ToMap(environ)}); err != nil {

@@ -10,9 +10,9 @@ import (
 
 // Logging is how a service speaks: to stderr, one line a message.
 type Logging struct {
-	// Level from which on messages are written: debug, info, warn or error.
+	// Level is from which on messages are written: debug, info, warn or error.
 	Level string `yaml:"level" env:"FSAGENT_LOG_LEVEL"`
-	// Format of the lines: json for machines, text for people.
+	// Format is that of the lines: json for machines, text for people.
 	Format string `yaml:"format" env:"FSAGENT_LOG_FORMAT"`
 }
 

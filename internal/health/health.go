@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"strconv"
 	"time"
 
@@ -19,10 +21,12 @@ import (
 
 // Config of the HTTP endpoints.
 type Config struct {
-	// Host to listen on; empty means all addresses.
+	// Host is the address to listen on; empty means all.
 	Host string `yaml:"host" env:"FSAGENT_HTTP_HOST"`
-	// Port to listen on; 0 serves nothing.
+	// Port is where to listen; 0 serves nothing.
 	Port int `yaml:"port" env:"FSAGENT_HTTP_PORT"`
+	// Profile serves /debug/pprof/ too, for go tool pprof.
+	Profile bool `yaml:"profile" env:"FSAGENT_HTTP_PROFILE"`
 }
 
 // DefaultConfig listens on port 8080.
@@ -69,6 +73,10 @@ func Listen(cfg Config, service Service, metrics prometheus.Gatherer, log *slog.
 		answer(w, http.StatusOK, map[string]string{"status": "ready"})
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	if cfg.Profile {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	}
 	return &Server{listener: listener, log: log, http: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}}, nil
 }
 
@@ -90,6 +98,47 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("http: %w", err)
 	}
 	return nil
+}
+
+// ErrAnswer is returned by Ask for an answer that is not 200.
+var ErrAnswer = errors.New("not well")
+
+const (
+	askTimeout = 4 * time.Second
+	askLimit   = 1 << 20 // bytes of an answer
+)
+
+// Ask asks the process of this machine that runs with cfg for "health" or
+// "ready", and returns what it says. The error wraps ErrAnswer if it says no, and
+// is the connection's if nobody answers: a container can ask itself without a
+// shell.
+func Ask(ctx context.Context, cfg Config, what string) ([]byte, error) {
+	if cfg.Port == 0 {
+		return nil, errors.New("http.port is 0: nothing is served; set FSAGENT_HTTP_PORT")
+	}
+	host := cfg.Host
+	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, strconv.Itoa(cfg.Port))+"/"+what, nil)
+	if err != nil {
+		return nil, fmt.Errorf("http.host: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("nobody answers: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, askLimit))
+	if err != nil {
+		return nil, fmt.Errorf("answer of /%s: %w", what, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return body, fmt.Errorf("%w: /%s answers %s", ErrAnswer, what, resp.Status)
+	}
+	return body, nil
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

@@ -37,6 +37,7 @@ func TestServer(t *testing.T) {
 		{"not ready", service{errors.New("no NATS")}, "/ready", 503, "no NATS"},
 		{"metrics", service{}, "/metrics", 200, "fsagent_test_total 1"},
 		{"nothing", service{}, "/", 404, ""},
+		{"no profile unless asked for", service{}, "/debug/pprof/", 404, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -74,6 +75,48 @@ func TestPortInUse(t *testing.T) {
 	_, err = health.Listen(health.Config{Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port}, service{}, prometheus.NewRegistry(), natstest.Logger(t))
 	if err == nil || !strings.Contains(err.Error(), "FSAGENT_HTTP_PORT") {
 		t.Errorf("got %v, want an error that says what to do", err)
+	}
+}
+
+func TestAsk(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name    string
+		service service
+		host    string // as configured
+		what    string
+		err     error
+		says    string
+	}{
+		{"well", service{}, "127.0.0.1", "health", nil, "ok"},
+		{"any address", service{}, "0.0.0.0", "ready", nil, "ready"},
+		{"not ready", service{errors.New("no NATS")}, "", "ready", health.ErrAnswer, "no NATS"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := health.Config{Host: tc.host, Port: freePort(t)}
+			if _, err := health.Ask(t.Context(), cfg, tc.what); err == nil || errors.Is(err, health.ErrAnswer) {
+				t.Errorf("nobody there: got %v", err)
+			}
+			s, err := health.Listen(cfg, tc.service, prometheus.NewRegistry(), natstest.Logger(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error)
+			go func() { ended <- s.Run(ctx) }()
+			said, err := health.Ask(t.Context(), cfg, tc.what)
+			if !errors.Is(err, tc.err) || !strings.Contains(string(said), tc.says) {
+				t.Errorf("got %s, %v; want %q, %v", said, err, tc.says, tc.err)
+			}
+			cancel()
+			if err := <-ended; err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		})
+	}
+	if _, err := health.Ask(t.Context(), health.Config{}, "health"); err == nil || !strings.Contains(err.Error(), "FSAGENT_HTTP_PORT") {
+		t.Errorf("port 0: got %v", err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -97,7 +98,8 @@ func (p Program) Run(ctx context.Context, args, environ []string, stdout, stderr
 	path := flags.String("config", "", "YAML `file` with settings (default "+config.DefaultFile+", if it is there)")
 	version := flags.Bool("version", false, "print the version and exit")
 	flags.Usage = func() {
-		fmt.Fprintf(stderr, "%s: %s\n\nUsage: %s [--config file]\n\n", p.Name, p.Purpose, p.Name)
+		fmt.Fprintf(stderr, "%s: %s\n\nUsage: %s [--config file] [health|ready]\n\n", p.Name, p.Purpose, p.Name)
+		fmt.Fprintf(stderr, "health and ready ask the %s that runs here how it is; exit status 1 if it is not well.\n\n", p.Name)
 		flags.PrintDefaults()
 		fmt.Fprintln(stderr, "\nSettings come from the file and, over it, from the environment (FSAGENT_…): docs/configuration.md.")
 	}
@@ -106,8 +108,8 @@ func (p Program) Run(ctx context.Context, args, environ []string, stdout, stderr
 		return ExitOK
 	case err != nil:
 		return ExitConfig
-	case flags.NArg() > 0:
-		fmt.Fprintf(stderr, "%s: unexpected argument %q; see %s --help\n", p.Name, flags.Arg(0), p.Name)
+	case flags.NArg() > 1, flags.NArg() == 1 && !Asks(flags.Arg(0)):
+		fmt.Fprintf(stderr, "%s: unexpected argument %q; see %s --help\n", p.Name, flags.Arg(flags.NArg()-1), p.Name)
 		return ExitConfig
 	case *version:
 		fmt.Fprintln(stdout, p.Name, Version())
@@ -116,6 +118,9 @@ func (p Program) Run(ctx context.Context, args, environ []string, stdout, stderr
 	if err := p.Load(*path, environ); err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
 		return ExitConfig
+	}
+	if flags.NArg() == 1 {
+		return Ask(ctx, p.Settings().HTTP, p.Name, flags.Arg(0), stdout, stderr)
 	}
 	log := p.Settings().Logging.Logger(stderr).With("service", p.Name)
 	if err := p.serve(ctx, log); err != nil {
@@ -126,6 +131,21 @@ func (p Program) Run(ctx context.Context, args, environ []string, stdout, stderr
 		return ExitError
 	}
 	log.Info("stopped", "cause", context.Cause(ctx))
+	return ExitOK
+}
+
+// Asks tells whether an argument asks the running process how it is.
+func Asks(arg string) bool { return arg == "health" || arg == "ready" }
+
+// Ask prints what the process that runs with cfg on this machine says to "health"
+// or "ready", and returns ExitOK, or ExitError if it is not well or not there.
+func Ask(ctx context.Context, cfg health.Config, name, what string, stdout, stderr io.Writer) int {
+	said, err := health.Ask(ctx, cfg, what)
+	_, _ = stdout.Write(said)
+	if err != nil {
+		fmt.Fprintf(stderr, "%s %s: %v\n", name, what, err)
+		return ExitError
+	}
 	return ExitOK
 }
 
@@ -154,6 +174,7 @@ func (p Program) serve(ctx context.Context, log *slog.Logger) error {
 			}
 			return err
 		}
+		stream.TellLimits(ctx, js, s.Storage, log)
 		runner, err := p.New(Process{NATS: nc, Log: log, Metrics: metrics})
 		if err != nil {
 			return err
@@ -187,12 +208,20 @@ func Together(ctx context.Context, run ...func(context.Context) error) error {
 // NewRegistry has the metrics of the Go runtime and the process.
 func NewRegistry() *prometheus.Registry {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	// What the garbage collector found alive tells a leak from garbage.
+	live := collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/live:bytes$`)}
+	reg.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(live)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return reg
 }
 
-// Version is that of the module the program was built from.
+// version is set when a release is built: -ldflags "-X …/internal/service.version=1.2.3".
+var version string
+
+// Version is the one that the program was built as, or that of its module.
 func Version() string {
+	if version != "" {
+		return version
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "(devel)"
