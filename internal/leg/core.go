@@ -2,6 +2,7 @@ package leg
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ type core struct {
 	dropped      dropped
 	legs         map[string]*leg
 	queue        []*leg // a heap by due: which leg to look at next
+	most         int    // legs since shrink last did something
 }
 
 // sweepEvery is the event time between looks at the other cores.
@@ -155,6 +157,20 @@ func (t *Table) sorted() []*core {
 	}
 	slices.SortFunc(out, func(a, b *core) int { return cmp.Compare(a.uuid, b.uuid) })
 	return out
+}
+
+// manyLegs is from how many on the room that they took is given back.
+const manyLegs = 256
+
+// shrink gives back what a crowd that is gone has taken: neither a map nor a slice
+// does so by itself.
+func (c *core) shrink() {
+	if c.most < manyLegs || len(c.legs) > c.most/4 {
+		return
+	}
+	legs := make(map[string]*leg, len(c.legs))
+	maps.Copy(legs, c.legs)
+	c.legs, c.queue, c.most = legs, slices.Clone(c.queue), len(legs)
 }
 
 // live lists legs that have not ended.

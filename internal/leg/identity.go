@@ -55,6 +55,8 @@ func (l *leg) identify(e event.Event, k kind) {
 		l.announce(rtcp.CodecChanged, audioOut)
 	}
 	switch k {
+	case create:
+		l.partial = false
 	case bridge:
 		l.announce(rtcp.Flushed, audioIn)
 	case hold:

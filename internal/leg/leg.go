@@ -26,6 +26,7 @@ type leg struct {
 	endUnknown bool  // it ended without an end of its own, and may live on
 	bad        bool  // a report was over a threshold
 	revived    bool  // it lived on after an account was given out
+	partial    bool  // its beginning was not read (Params.MarkPartial)
 	gap        bool  // lifecycle events of its server were dropped while it lived
 	due        int64 // clock of the core after which the leg is looked at, or forgotten
 

@@ -8,7 +8,9 @@ import (
 // adopt takes a new leg in.
 func (t *Table) adopt(c *core, l *leg) {
 	c.legs[l.uniqueID] = l
+	c.most = max(c.most, len(c.legs))
 	l.due = c.clock + t.maxAge
+	l.partial = t.params.MarkPartial
 	c.push(l)
 	t.live++
 }
@@ -62,12 +64,17 @@ func (t *Table) revive(c *core, l *leg, anew bool) {
 }
 
 func (t *Table) forget(c *core, l *leg) {
+	t.drop(c, l)
+	t.gone = append(t.gone, l.key())
+}
+
+func (t *Table) drop(c *core, l *leg) {
 	c.remove(l)
 	delete(c.legs, l.uniqueID)
+	c.shrink()
 	if l.endedClock != 0 {
 		t.ended--
 	} else {
 		t.live--
 	}
-	t.gone = append(t.gone, l.key())
 }

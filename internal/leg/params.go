@@ -48,6 +48,9 @@ type Params struct {
 	// MaxAge is how long a leg without any event counts as alive, in event time
 	// of its Core or, when that is gone, of another one.
 	MaxAge time.Duration
+	// MarkPartial marks the samples of legs whose CHANNEL_CREATE was not applied:
+	// for a replay that does not read the stream from its beginning.
+	MarkPartial bool
 }
 
 // DefaultParams are SIP Call-ID, in both directions concealment of G.711 and a

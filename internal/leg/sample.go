@@ -55,6 +55,7 @@ func (t *Table) name(s *fsagentv1.Sample, l *leg) {
 	}
 	s.SetDomainName(l.domain)
 	s.SetBad(l.bad)
+	s.SetPartial(l.partial)
 }
 
 // addresses are the remote and the local media address, as the direction of the

@@ -25,7 +25,7 @@ func (l *leg) encode() []byte {
 		ReadCodec: l.readCodec, WriteCodec: l.writeCodec, ClockRate: l.clockRate,
 		RemoteIp: l.remoteIP, LocalIp: l.localIP, CallDirection: uint32(l.callDirection), OwnSsrc: l.ownSSRC,
 		CreatedTimeUs: l.created, AnsweredTimeUs: l.answered, PacketMs: uint32(l.packetMS), LastEventUs: l.lastEvent,
-		HeldSinceUs: l.heldSince, HeldUs: l.held, Gap: l.gap, EndUnknown: l.endUnknown, Revived: l.revived, Bad: l.bad,
+		HeldSinceUs: l.heldSince, HeldUs: l.held, Gap: l.gap, EndUnknown: l.endUnknown, Revived: l.revived, Bad: l.bad, Partial: l.partial,
 	}
 	for i := range l.streams {
 		if l.streams[i] != nil {
@@ -63,9 +63,10 @@ func (s *stream) counts() (out []uint32) {
 	return out
 }
 
-// LoadLeg takes in a state that Changes gave. It is to be called after LoadCores
-// and before the first Apply. It fails with ErrState for bytes that are no such
-// state; the table is as before then.
+// LoadLeg takes in a state that Changes gave, in place of an earlier one of the
+// same leg. It is to be called after LoadCores and before the first Apply. It
+// fails with ErrState for bytes that are no such state; the table is as before
+// then.
 func (t *Table) LoadLeg(data []byte) (Key, error) {
 	m := &fsagentv1.LegState{}
 	if err := proto.Unmarshal(data, m); err != nil {
@@ -76,12 +77,11 @@ func (t *Table) LoadLeg(data []byte) (Key, error) {
 		return key, err
 	}
 	c := t.core([]byte(key.CoreUUID), m.GetFsInstance())
-	if c.legs[key.UniqueID] != nil {
-		return key, fmt.Errorf("%w: leg %s of %s is loaded already", ErrState, key.UniqueID, key.CoreUUID)
-	}
+	t.Unload(key)
 	l := newLeg(c, key.UniqueID)
 	l.decode(m)
 	c.legs[key.UniqueID] = l
+	c.most = max(c.most, len(c.legs))
 	if l.endedClock != 0 {
 		l.due = l.endedClock + t.linger
 		t.ended++
@@ -91,6 +91,17 @@ func (t *Table) LoadLeg(data []byte) (Key, error) {
 	}
 	c.push(l)
 	return key, nil
+}
+
+// Unload takes out a leg that LoadLeg took in, if it did.
+func (t *Table) Unload(key Key) {
+	c := t.cores[key.CoreUUID]
+	if c == nil {
+		return
+	}
+	if l := c.legs[key.UniqueID]; l != nil {
+		t.drop(c, l)
+	}
 }
 
 func checkState(m *fsagentv1.LegState) error {
@@ -138,7 +149,7 @@ func (l *leg) decode(m *fsagentv1.LegState) {
 	}
 	l.packetMS, l.lastEvent = int64(min(m.GetPacketMs(), 1000)), m.GetLastEventUs()
 	l.heldSince, l.held, l.gap, l.revived = m.GetHeldSinceUs(), m.GetHeldUs(), m.GetGap(), m.GetRevived()
-	l.bad = m.GetBad()
+	l.bad, l.partial = m.GetBad(), m.GetPartial()
 	l.name()
 }
 

@@ -21,10 +21,10 @@ import (
 // FreeSWITCH sent them (percent-encoded).
 type Key struct{ CoreUUID, UniqueID string }
 
-// Change is a leg state to be written to the bucket, or deleted from it.
+// Change is a leg state to be stored, or a leg of which nothing is to be kept.
 type Change struct {
 	Key   Key
-	State []byte // encoded LegState; nil: delete
+	State []byte // encoded LegState; nil: the leg is forgotten
 }
 
 // Table is the state of one partition: the legs that live, those that ended a
@@ -198,10 +198,25 @@ func (t *Table) touch(l *leg) {
 	}
 }
 
+// Has reports whether the table remembers a leg.
+func (t *Table) Has(k Key) bool {
+	c := t.cores[k.CoreUUID]
+	return c != nil && c.legs[k.UniqueID] != nil
+}
+
+// Touch counts every leg as changed.
+func (t *Table) Touch() {
+	for _, c := range t.sorted() {
+		for _, l := range c.queue {
+			t.touch(l)
+		}
+	}
+}
+
 // Changes returns the legs that changed since the last call, each once and in
-// the order in which they changed, and then those to be deleted. Before a leg is
-// written, the samples of its events must be published: it will not make them
-// again.
+// the order in which they changed, and then those that were forgotten. Before a
+// leg is stored, the samples of its events must be published: it will not make
+// them again.
 func (t *Table) Changes() []Change {
 	out := make([]Change, 0, len(t.changed)+len(t.gone))
 	for _, l := range t.changed {
@@ -211,11 +226,23 @@ func (t *Table) Changes() []Change {
 		}
 	}
 	for _, k := range t.gone {
-		if c := t.cores[k.CoreUUID]; c == nil || c.legs[k.UniqueID] == nil {
+		if !t.Has(k) {
 			out = append(out, Change{Key: k})
 		}
 	}
 	clear(t.changed)
-	t.changed, t.gone = t.changed[:0], nil
+	if t.changed = t.changed[:0]; cap(t.changed) > manyLegs && len(out) < cap(t.changed)/4 {
+		t.changed = nil
+	}
+	t.gone = nil
 	return out
+}
+
+// Discard forgets what has changed, for a table whose state nobody writes.
+func (t *Table) Discard() {
+	for _, l := range t.changed {
+		l.dirty = false
+	}
+	clear(t.changed)
+	t.changed, t.gone = t.changed[:0], nil
 }

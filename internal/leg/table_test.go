@@ -1,6 +1,7 @@
 package leg_test
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -179,6 +180,34 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestLoadLegAgain: of several states of a leg the one loaded last counts.
+func TestLoadLegAgain(t *testing.T) {
+	t.Parallel()
+	s := newStepper(t)
+	table := leg.NewTable(leg.DefaultParams())
+	s.apply(leg.Applied, made("CHANNEL_CREATE", "u1", 1, 0))
+	first := s.table.Changes()[0]
+	s.apply(leg.Applied, made("CHANNEL_HANGUP_COMPLETE", "u1", 2, 10))
+	second := s.table.Changes()[0]
+	for _, c := range []leg.Change{first, second, second} {
+		if _, err := table.LoadLeg(c.State); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if live, ended := table.Len(); live != 0 || ended != 1 {
+		t.Errorf("got %d live and %d ended legs, want 0 and 1", live, ended)
+	}
+	table.Touch()
+	if changes := table.Changes(); len(changes) != 1 || !bytes.Equal(changes[0].State, second.State) {
+		t.Errorf("got %d changes, want the second state", len(changes))
+	}
+	table.Unload(first.Key)
+	table.Unload(first.Key)
+	if live, ended := table.Len(); live != 0 || ended != 0 || table.Has(first.Key) {
+		t.Errorf("got %d live and %d ended legs after Unload, want none", live, ended)
+	}
+}
+
 func TestLoadLegRefuses(t *testing.T) {
 	t.Parallel()
 	s := newStepper(t)
@@ -189,7 +218,7 @@ func TestLoadLegRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, data := range map[string][]byte{
-		"twice": state, "empty": nil, "binary": []byte("\xff\xff\xff"), "cut off": state[:len(state)-3], "text": []byte("leg"),
+		"empty": nil, "binary": []byte("\xff\xff\xff"), "cut off": state[:len(state)-3], "text": []byte("leg"),
 	} {
 		if _, err := table.LoadLeg(data); !errors.Is(err, leg.ErrState) {
 			t.Errorf("%s: got %v, want ErrState", name, err)

@@ -455,6 +455,7 @@ type Sample struct {
 	xxx_hidden_DstIp         string                 `protobuf:"bytes,12,opt,name=dst_ip,json=dstIp"`
 	xxx_hidden_Body          isSample_Body          `protobuf_oneof:"body"`
 	xxx_hidden_Bad           bool                   `protobuf:"varint,15,opt,name=bad"`
+	xxx_hidden_Partial       bool                   `protobuf:"varint,16,opt,name=partial"`
 	unknownFields            protoimpl.UnknownFields
 	sizeCache                protoimpl.SizeCache
 }
@@ -593,6 +594,13 @@ func (x *Sample) GetBad() bool {
 	return false
 }
 
+func (x *Sample) GetPartial() bool {
+	if x != nil {
+		return x.xxx_hidden_Partial
+	}
+	return false
+}
+
 func (x *Sample) SetEventId(v string) {
 	x.xxx_hidden_EventId = v
 }
@@ -659,6 +667,10 @@ func (x *Sample) SetLegEnd(v *LegEnd) {
 
 func (x *Sample) SetBad(v bool) {
 	x.xxx_hidden_Bad = v
+}
+
+func (x *Sample) SetPartial(v bool) {
+	x.xxx_hidden_Partial = v
 }
 
 func (x *Sample) HasBody() bool {
@@ -753,6 +765,9 @@ type Sample_builder struct {
 	// The leg is bad: this report of it, or one before, was over a threshold, or in
 	// its account the leg as a whole is (settings calculator.bad).
 	Bad bool
+	// Replay only: the leg began before the first event that was read, so its
+	// numbers may lack what came before. Calculators never set it.
+	Partial bool
 }
 
 func (b0 Sample_builder) Build() *Sample {
@@ -778,6 +793,7 @@ func (b0 Sample_builder) Build() *Sample {
 		x.xxx_hidden_Body = &sample_LegEnd{b.LegEnd}
 	}
 	x.xxx_hidden_Bad = b.Bad
+	x.xxx_hidden_Partial = b.Partial
 	return m0
 }
 
@@ -2639,8 +2655,158 @@ func (b0 SampleBatch_builder) Build() *SampleBatch {
 	return m0
 }
 
-// LegState is the value of leg.<partition>.<core>.<channel>: all that the
-// calculator remembers of one leg. A leg that has ended keeps the fields 1 to 7
+// Segment is the value of segment.<partition>.<number>: the legs that changed from
+// one checkpoint to the next, or a part of them. Of all segments from the owner
+// record's first_segment on, the last one that speaks of a leg counts.
+type Segment struct {
+	state                protoimpl.MessageState `protogen:"opaque.v1"`
+	xxx_hidden_Forgotten *[]*LegKey             `protobuf:"bytes,1,rep,name=forgotten"`
+	xxx_hidden_Legs      [][]byte               `protobuf:"bytes,2,rep,name=legs"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *Segment) Reset() {
+	*x = Segment{}
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Segment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Segment) ProtoMessage() {}
+
+func (x *Segment) ProtoReflect() protoreflect.Message {
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+func (x *Segment) GetForgotten() []*LegKey {
+	if x != nil {
+		if x.xxx_hidden_Forgotten != nil {
+			return *x.xxx_hidden_Forgotten
+		}
+	}
+	return nil
+}
+
+func (x *Segment) GetLegs() [][]byte {
+	if x != nil {
+		return x.xxx_hidden_Legs
+	}
+	return nil
+}
+
+func (x *Segment) SetForgotten(v []*LegKey) {
+	x.xxx_hidden_Forgotten = &v
+}
+
+func (x *Segment) SetLegs(v [][]byte) {
+	x.xxx_hidden_Legs = v
+}
+
+type Segment_builder struct {
+	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
+
+	// Legs that are remembered no longer.
+	Forgotten []*LegKey
+	// A LegState each, encoded. No leg is twice in a segment.
+	Legs [][]byte
+}
+
+func (b0 Segment_builder) Build() *Segment {
+	m0 := &Segment{}
+	b, x := &b0, m0
+	_, _ = b, x
+	x.xxx_hidden_Forgotten = &b.Forgotten
+	x.xxx_hidden_Legs = b.Legs
+	return m0
+}
+
+// LegKey identifies a leg, as FreeSWITCH sent it (percent-encoded).
+type LegKey struct {
+	state               protoimpl.MessageState `protogen:"opaque.v1"`
+	xxx_hidden_CoreUuid string                 `protobuf:"bytes,1,opt,name=core_uuid,json=coreUuid"`
+	xxx_hidden_UniqueId string                 `protobuf:"bytes,2,opt,name=unique_id,json=uniqueId"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *LegKey) Reset() {
+	*x = LegKey{}
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LegKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LegKey) ProtoMessage() {}
+
+func (x *LegKey) ProtoReflect() protoreflect.Message {
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+func (x *LegKey) GetCoreUuid() string {
+	if x != nil {
+		return x.xxx_hidden_CoreUuid
+	}
+	return ""
+}
+
+func (x *LegKey) GetUniqueId() string {
+	if x != nil {
+		return x.xxx_hidden_UniqueId
+	}
+	return ""
+}
+
+func (x *LegKey) SetCoreUuid(v string) {
+	x.xxx_hidden_CoreUuid = v
+}
+
+func (x *LegKey) SetUniqueId(v string) {
+	x.xxx_hidden_UniqueId = v
+}
+
+type LegKey_builder struct {
+	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
+
+	CoreUuid string
+	UniqueId string
+}
+
+func (b0 LegKey_builder) Build() *LegKey {
+	m0 := &LegKey{}
+	b, x := &b0, m0
+	_, _ = b, x
+	x.xxx_hidden_CoreUuid = b.CoreUuid
+	x.xxx_hidden_UniqueId = b.UniqueId
+	return m0
+}
+
+// LegState is an element of a Segment: all that the calculator remembers of one
+// leg. A leg that has ended keeps the fields 1 to 7
 // only, until its Core's clock is past ended_clock_us by the linger time; one
 // whose end is unknown keeps all.
 type LegState struct {
@@ -2675,13 +2841,14 @@ type LegState struct {
 	xxx_hidden_Revived        bool                   `protobuf:"varint,28,opt,name=revived"`
 	xxx_hidden_LastEventUs    int64                  `protobuf:"varint,29,opt,name=last_event_us,json=lastEventUs"`
 	xxx_hidden_Bad            bool                   `protobuf:"varint,30,opt,name=bad"`
+	xxx_hidden_Partial        bool                   `protobuf:"varint,31,opt,name=partial"`
 	unknownFields             protoimpl.UnknownFields
 	sizeCache                 protoimpl.SizeCache
 }
 
 func (x *LegState) Reset() {
 	*x = LegState{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[7]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2693,7 +2860,7 @@ func (x *LegState) String() string {
 func (*LegState) ProtoMessage() {}
 
 func (x *LegState) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[7]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2916,6 +3083,13 @@ func (x *LegState) GetBad() bool {
 	return false
 }
 
+func (x *LegState) GetPartial() bool {
+	if x != nil {
+		return x.xxx_hidden_Partial
+	}
+	return false
+}
+
 func (x *LegState) SetApplied(v uint64) {
 	x.xxx_hidden_Applied = v
 }
@@ -3036,13 +3210,17 @@ func (x *LegState) SetBad(v bool) {
 	x.xxx_hidden_Bad = v
 }
 
+func (x *LegState) SetPartial(v bool) {
+	x.xxx_hidden_Partial = v
+}
+
 type LegState_builder struct {
 	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
 
 	// Sequence in FSAGENT_EVENTS of the last event applied to the leg. Events at
 	// or before it are in this state already.
 	Applied uint64
-	// What the key was made of, as FreeSWITCH sent it (percent-encoded).
+	// Which leg, as FreeSWITCH sent it (percent-encoded).
 	CoreUuid string
 	UniqueId string
 	// Name of the FreeSWITCH server in fsagent's configuration.
@@ -3096,6 +3274,8 @@ type LegState_builder struct {
 	LastEventUs int64
 	// A report of the leg was over a threshold.
 	Bad bool
+	// Replay only: the beginning of the leg was not read.
+	Partial bool
 }
 
 func (b0 LegState_builder) Build() *LegState {
@@ -3132,6 +3312,7 @@ func (b0 LegState_builder) Build() *LegState {
 	x.xxx_hidden_Revived = b.Revived
 	x.xxx_hidden_LastEventUs = b.LastEventUs
 	x.xxx_hidden_Bad = b.Bad
+	x.xxx_hidden_Partial = b.Partial
 	return m0
 }
 
@@ -3174,7 +3355,7 @@ type StreamState struct {
 
 func (x *StreamState) Reset() {
 	*x = StreamState{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[8]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3186,7 +3367,7 @@ func (x *StreamState) String() string {
 func (*StreamState) ProtoMessage() {}
 
 func (x *StreamState) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[8]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3633,13 +3814,17 @@ type OwnerRecord struct {
 	xxx_hidden_Published       uint64                 `protobuf:"varint,4,opt,name=published"`
 	xxx_hidden_Cores           *[]*Core               `protobuf:"bytes,5,rep,name=cores"`
 	xxx_hidden_StreamCreatedUs int64                  `protobuf:"varint,6,opt,name=stream_created_us,json=streamCreatedUs"`
+	xxx_hidden_FirstSegment    uint64                 `protobuf:"varint,7,opt,name=first_segment,json=firstSegment"`
+	xxx_hidden_NextSegment     uint64                 `protobuf:"varint,8,opt,name=next_segment,json=nextSegment"`
+	xxx_hidden_IdleThrough     uint64                 `protobuf:"varint,9,opt,name=idle_through,json=idleThrough"`
+	xxx_hidden_SamplesSequence uint64                 `protobuf:"varint,10,opt,name=samples_sequence,json=samplesSequence"`
 	unknownFields              protoimpl.UnknownFields
 	sizeCache                  protoimpl.SizeCache
 }
 
 func (x *OwnerRecord) Reset() {
 	*x = OwnerRecord{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[9]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3651,7 +3836,7 @@ func (x *OwnerRecord) String() string {
 func (*OwnerRecord) ProtoMessage() {}
 
 func (x *OwnerRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[9]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3706,6 +3891,34 @@ func (x *OwnerRecord) GetStreamCreatedUs() int64 {
 	return 0
 }
 
+func (x *OwnerRecord) GetFirstSegment() uint64 {
+	if x != nil {
+		return x.xxx_hidden_FirstSegment
+	}
+	return 0
+}
+
+func (x *OwnerRecord) GetNextSegment() uint64 {
+	if x != nil {
+		return x.xxx_hidden_NextSegment
+	}
+	return 0
+}
+
+func (x *OwnerRecord) GetIdleThrough() uint64 {
+	if x != nil {
+		return x.xxx_hidden_IdleThrough
+	}
+	return 0
+}
+
+func (x *OwnerRecord) GetSamplesSequence() uint64 {
+	if x != nil {
+		return x.xxx_hidden_SamplesSequence
+	}
+	return 0
+}
+
 func (x *OwnerRecord) SetOwner(v string) {
 	x.xxx_hidden_Owner = v
 }
@@ -3730,6 +3943,22 @@ func (x *OwnerRecord) SetStreamCreatedUs(v int64) {
 	x.xxx_hidden_StreamCreatedUs = v
 }
 
+func (x *OwnerRecord) SetFirstSegment(v uint64) {
+	x.xxx_hidden_FirstSegment = v
+}
+
+func (x *OwnerRecord) SetNextSegment(v uint64) {
+	x.xxx_hidden_NextSegment = v
+}
+
+func (x *OwnerRecord) SetIdleThrough(v uint64) {
+	x.xxx_hidden_IdleThrough = v
+}
+
+func (x *OwnerRecord) SetSamplesSequence(v uint64) {
+	x.xxx_hidden_SamplesSequence = v
+}
+
 type OwnerRecord_builder struct {
 	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
 
@@ -3748,6 +3977,18 @@ type OwnerRecord_builder struct {
 	// When FSAGENT_EVENTS was made: cursor and published are sequences of that
 	// stream and of no later one. Microseconds since 1970.
 	StreamCreatedUs int64
+	// Segments that count at cursor: first_segment <= number < next_segment. Those
+	// before are waste, those after are of a checkpoint that was not finished and
+	// count too.
+	FirstSegment uint64
+	NextSegment  uint64
+	// Sequence in FSAGENT_EVENTS through which the partition had no event after
+	// cursor when it was idle. It serves to tell what was removed unread from what
+	// was never there, and for nothing else.
+	IdleThrough uint64
+	// Sequence in FSAGENT_SAMPLES of a message of this partition through which
+	// published holds: where to look for what was published since.
+	SamplesSequence uint64
 }
 
 func (b0 OwnerRecord_builder) Build() *OwnerRecord {
@@ -3760,6 +4001,10 @@ func (b0 OwnerRecord_builder) Build() *OwnerRecord {
 	x.xxx_hidden_Published = b.Published
 	x.xxx_hidden_Cores = &b.Cores
 	x.xxx_hidden_StreamCreatedUs = b.StreamCreatedUs
+	x.xxx_hidden_FirstSegment = b.FirstSegment
+	x.xxx_hidden_NextSegment = b.NextSegment
+	x.xxx_hidden_IdleThrough = b.IdleThrough
+	x.xxx_hidden_SamplesSequence = b.SamplesSequence
 	return m0
 }
 
@@ -3781,7 +4026,7 @@ type Core struct {
 
 func (x *Core) Reset() {
 	*x = Core{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[10]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3793,7 +4038,7 @@ func (x *Core) String() string {
 func (*Core) ProtoMessage() {}
 
 func (x *Core) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[10]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3951,7 +4196,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[11]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3963,7 +4208,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[11]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4024,7 +4269,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[12]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4036,7 +4281,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_fsagent_v1_fsagent_proto_msgTypes[12]
+	mi := &file_fsagent_v1_fsagent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4077,7 +4322,7 @@ var File_fsagent_v1_fsagent_proto protoreflect.FileDescriptor
 const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\n" +
 	"\x18fsagent/v1/fsagent.proto\x12\n" +
-	"fsagent.v1\"\xec\x03\n" +
+	"fsagent.v1\"\x86\x04\n" +
 	"\x06Sample\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x17\n" +
 	"\atime_us\x18\x02 \x01(\x03R\x06timeUs\x123\n" +
@@ -4098,7 +4343,8 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\x06dst_ip\x18\f \x01(\tR\x05dstIp\x12,\n" +
 	"\x06report\x18\r \x01(\v2\x12.fsagent.v1.ReportH\x00R\x06report\x12-\n" +
 	"\aleg_end\x18\x0e \x01(\v2\x12.fsagent.v1.LegEndH\x00R\x06legEnd\x12\x10\n" +
-	"\x03bad\x18\x0f \x01(\bR\x03badB\x06\n" +
+	"\x03bad\x18\x0f \x01(\bR\x03bad\x12\x18\n" +
+	"\apartial\x18\x10 \x01(\bR\apartialB\x06\n" +
 	"\x04body\"\xf3\x05\n" +
 	"\x06Report\x12\"\n" +
 	"\tjitter_ms\x18\x01 \x01(\x01B\x05\xaa\x01\x02\b\x01R\bjitterMs\x12(\n" +
@@ -4195,7 +4441,13 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\bartefact\x18\x01 \x01(\x0e2\x14.fsagent.v1.ArtefactR\bartefact\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\";\n" +
 	"\vSampleBatch\x12,\n" +
-	"\asamples\x18\x01 \x03(\v2\x12.fsagent.v1.SampleR\asamples\"\xb0\a\n" +
+	"\asamples\x18\x01 \x03(\v2\x12.fsagent.v1.SampleR\asamples\"O\n" +
+	"\aSegment\x120\n" +
+	"\tforgotten\x18\x01 \x03(\v2\x12.fsagent.v1.LegKeyR\tforgotten\x12\x12\n" +
+	"\x04legs\x18\x02 \x03(\fR\x04legs\"B\n" +
+	"\x06LegKey\x12\x1b\n" +
+	"\tcore_uuid\x18\x01 \x01(\tR\bcoreUuid\x12\x1b\n" +
+	"\tunique_id\x18\x02 \x01(\tR\buniqueId\"\xca\a\n" +
 	"\bLegState\x12\x18\n" +
 	"\aapplied\x18\x01 \x01(\x04R\aapplied\x12\x1b\n" +
 	"\tcore_uuid\x18\x02 \x01(\tR\bcoreUuid\x12\x1b\n" +
@@ -4235,7 +4487,8 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"endUnknown\x12\x18\n" +
 	"\arevived\x18\x1c \x01(\bR\arevived\x12\"\n" +
 	"\rlast_event_us\x18\x1d \x01(\x03R\vlastEventUs\x12\x10\n" +
-	"\x03bad\x18\x1e \x01(\bR\x03bad\"\x80\a\n" +
+	"\x03bad\x18\x1e \x01(\bR\x03bad\x12\x18\n" +
+	"\apartial\x18\x1f \x01(\bR\apartial\"\x80\a\n" +
 	"\vStreamState\x12\x12\n" +
 	"\x04slot\x18\x01 \x01(\rR\x04slot\x12\x12\n" +
 	"\x04ssrc\x18\x02 \x01(\aR\x04ssrc\x12\x1a\n" +
@@ -4271,14 +4524,19 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\apending\x18\x1b \x01(\rR\apending\x12\x1c\n" +
 	"\tartefacts\x18\x1c \x03(\rR\tartefacts\x12\x19\n" +
 	"\bsum_runs\x18\x1d \x01(\x03R\asumRuns\x12!\n" +
-	"\fruns_unknown\x18\x1e \x01(\bR\vrunsUnknown\"\xc3\x01\n" +
+	"\fruns_unknown\x18\x1e \x01(\bR\vrunsUnknown\"\xd9\x02\n" +
 	"\vOwnerRecord\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x16\n" +
 	"\x06cursor\x18\x03 \x01(\x04R\x06cursor\x12\x1c\n" +
 	"\tpublished\x18\x04 \x01(\x04R\tpublished\x12&\n" +
 	"\x05cores\x18\x05 \x03(\v2\x10.fsagent.v1.CoreR\x05cores\x12*\n" +
-	"\x11stream_created_us\x18\x06 \x01(\x03R\x0fstreamCreatedUs\"\x85\x02\n" +
+	"\x11stream_created_us\x18\x06 \x01(\x03R\x0fstreamCreatedUs\x12#\n" +
+	"\rfirst_segment\x18\a \x01(\x04R\ffirstSegment\x12!\n" +
+	"\fnext_segment\x18\b \x01(\x04R\vnextSegment\x12!\n" +
+	"\fidle_through\x18\t \x01(\x04R\vidleThrough\x12)\n" +
+	"\x10samples_sequence\x18\n" +
+	" \x01(\x04R\x0fsamplesSequence\"\x85\x02\n" +
 	"\x04Core\x12\x1b\n" +
 	"\tcore_uuid\x18\x01 \x01(\tR\bcoreUuid\x12\x1f\n" +
 	"\vfs_instance\x18\x02 \x01(\tR\n" +
@@ -4365,7 +4623,7 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\x16ARTEFACT_CODEC_CHANGED\x10\x14B<Z5github.com/fsagent/fsagent/proto/fsagent/v1;fsagentv1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
 
 var file_fsagent_v1_fsagent_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_fsagent_v1_fsagent_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_fsagent_v1_fsagent_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_fsagent_v1_fsagent_proto_goTypes = []any{
 	(Direction)(0),           // 0: fsagent.v1.Direction
 	(MosSource)(0),           // 1: fsagent.v1.MosSource
@@ -4379,12 +4637,14 @@ var file_fsagent_v1_fsagent_proto_goTypes = []any{
 	(*DirectionSummary)(nil), // 9: fsagent.v1.DirectionSummary
 	(*ArtefactCount)(nil),    // 10: fsagent.v1.ArtefactCount
 	(*SampleBatch)(nil),      // 11: fsagent.v1.SampleBatch
-	(*LegState)(nil),         // 12: fsagent.v1.LegState
-	(*StreamState)(nil),      // 13: fsagent.v1.StreamState
-	(*OwnerRecord)(nil),      // 14: fsagent.v1.OwnerRecord
-	(*Core)(nil),             // 15: fsagent.v1.Core
-	(*Meta)(nil),             // 16: fsagent.v1.Meta
-	(*Member)(nil),           // 17: fsagent.v1.Member
+	(*Segment)(nil),          // 12: fsagent.v1.Segment
+	(*LegKey)(nil),           // 13: fsagent.v1.LegKey
+	(*LegState)(nil),         // 14: fsagent.v1.LegState
+	(*StreamState)(nil),      // 15: fsagent.v1.StreamState
+	(*OwnerRecord)(nil),      // 16: fsagent.v1.OwnerRecord
+	(*Core)(nil),             // 17: fsagent.v1.Core
+	(*Meta)(nil),             // 18: fsagent.v1.Meta
+	(*Member)(nil),           // 19: fsagent.v1.Member
 }
 var file_fsagent_v1_fsagent_proto_depIdxs = []int32{
 	0,  // 0: fsagent.v1.Sample.direction:type_name -> fsagent.v1.Direction
@@ -4413,13 +4673,14 @@ var file_fsagent_v1_fsagent_proto_depIdxs = []int32{
 	10, // 23: fsagent.v1.DirectionSummary.artefacts:type_name -> fsagent.v1.ArtefactCount
 	4,  // 24: fsagent.v1.ArtefactCount.artefact:type_name -> fsagent.v1.Artefact
 	5,  // 25: fsagent.v1.SampleBatch.samples:type_name -> fsagent.v1.Sample
-	13, // 26: fsagent.v1.LegState.streams:type_name -> fsagent.v1.StreamState
-	15, // 27: fsagent.v1.OwnerRecord.cores:type_name -> fsagent.v1.Core
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	13, // 26: fsagent.v1.Segment.forgotten:type_name -> fsagent.v1.LegKey
+	15, // 27: fsagent.v1.LegState.streams:type_name -> fsagent.v1.StreamState
+	17, // 28: fsagent.v1.OwnerRecord.cores:type_name -> fsagent.v1.Core
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_fsagent_v1_fsagent_proto_init() }
@@ -4437,7 +4698,7 @@ func file_fsagent_v1_fsagent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsagent_v1_fsagent_proto_rawDesc), len(file_fsagent_v1_fsagent_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
