@@ -7,12 +7,27 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
-// errRefused is returned when the stream answered, and the answer was no.
-var errRefused = errors.New("stream refused an event")
+var (
+	// errRefused is returned when the stream answered, and the answer was no.
+	errRefused = errors.New("stream refused an event")
+	// errInProcess is returned when the servers of a replicated stream are still
+	// agreeing on an event of this id, mostly another collector's. It is not
+	// stored yet, and will not be if their leader is lost now.
+	errInProcess = errors.New("event is in process")
+)
+
+// inProcess is JetStream's error code for it (JSStreamDuplicateMessageConflict).
+const inProcess = 10158
+
+// inProcessWait is after how long such an event is published again, to learn what
+// became of it. What is published behind it comes behind it in the stream:
+// the same leader puts both in order, and without one the next is refused.
+const inProcessWait = 5 * time.Millisecond
 
 // acknowledged takes one answer of the stream. It runs on the subscription's own
 // goroutine.
@@ -22,6 +37,10 @@ func (p *publisher) acknowledged(m *nats.Msg) {
 		return
 	}
 	duplicate, err := readAck(m)
+	if errors.Is(err, errInProcess) {
+		p.win.repeat(attempt, n, p.clock.now()+int64(inProcessWait))
+		return
+	}
 	if err != nil {
 		if p.win.refuse(attempt, err) {
 			p.wake()
@@ -62,7 +81,7 @@ func (p *publisher) token(subject string) (attempt, n uint64, ok bool) {
 }
 
 // readAck reads JetStream's publish acknowledgement (NATS ADR-22). It returns an
-// error wrapping errRefused unless the event is in the stream.
+// error wrapping errRefused or errInProcess unless the event is in the stream.
 func readAck(m *nats.Msg) (duplicate bool, err error) {
 	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
 		return false, fmt.Errorf("%w: no stream listens", errRefused)
@@ -82,6 +101,8 @@ func readAck(m *nats.Msg) (duplicate bool, err error) {
 		return false, fmt.Errorf("%w: unreadable acknowledgement: %w", errRefused, err)
 	}
 	switch {
+	case ack.Error != nil && ack.Error.Code == inProcess:
+		return false, fmt.Errorf("%w: %s", errInProcess, ack.Error.Description)
 	case ack.Error != nil:
 		return false, fmt.Errorf("%w: %s (%d)", errRefused, ack.Error.Description, ack.Error.Code)
 	case ack.Stream == "":

@@ -190,7 +190,9 @@ func (c *Collector) watch(ctx context.Context) {
 		case <-tick.C:
 			for i, s := range c.switches {
 				n := s.met.droppedCount[bufferFull].Load()
-				if more := n > dropped[i]; more != dropping[i] {
+				// While the stream takes nothing, only that nothing comes keeps events from being dropped.
+				more := n > dropped[i] || dropping[i] && s.pub.stalled.Load() != nil
+				if more != dropping[i] {
 					dropping[i] = more
 					if more {
 						s.log.Warn("buffer is full, events are dropped; see NATS, or raise events.buffer_bytes", "count", n)
@@ -204,11 +206,14 @@ func (c *Collector) watch(ctx context.Context) {
 	}
 }
 
-// Ready returns an error wrapping ErrNotReady unless NATS and at least one
-// FreeSWITCH are connected.
+// Ready returns an error wrapping ErrNotReady unless NATS is connected and takes
+// events, and at least one FreeSWITCH is connected.
 func (c *Collector) Ready() error {
 	if !c.natsUp.Load() {
 		return fmt.Errorf("%w: NATS is not connected", ErrNotReady)
+	}
+	if err := c.stalled(); err != nil {
+		return fmt.Errorf("%w: events wait: %w", ErrNotReady, err)
 	}
 	for _, s := range c.switches {
 		if s.current().connected {
@@ -216,4 +221,14 @@ func (c *Collector) Ready() error {
 		}
 	}
 	return fmt.Errorf("%w: no FreeSWITCH is connected", ErrNotReady)
+}
+
+// stalled returns why the stream takes no events, or nil if it does.
+func (c *Collector) stalled() error {
+	for _, s := range c.switches {
+		if err := s.pub.stalled.Load(); err != nil {
+			return *err
+		}
+	}
+	return nil
 }

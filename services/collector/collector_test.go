@@ -57,7 +57,13 @@ func config(instances ...collector.Instance) collector.Config {
 // collect runs a collector until stop, which waits for its end.
 func collect(t *testing.T, cfg collector.Config, nc *nats.Conn) (c *collector.Collector, stop func()) {
 	t.Helper()
-	c, err := collector.New(cfg, nc, partitions, natstest.Logger(t), prometheus.NewRegistry())
+	return collectInto(t, cfg, nc, prometheus.NewRegistry())
+}
+
+// collectInto is collect with metrics.
+func collectInto(t *testing.T, cfg collector.Config, nc *nats.Conn, reg prometheus.Registerer) (c *collector.Collector, stop func()) {
+	t.Helper()
+	c, err := collector.New(cfg, nc, partitions, natstest.Logger(t), reg)
 	if err != nil {
 		t.Fatal(err)
 	}

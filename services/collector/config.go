@@ -34,15 +34,19 @@ type EventsConfig struct {
 
 // ESLConfig is how to deal with the event socket of every FreeSWITCH.
 type ESLConfig struct {
-	DialTimeout  time.Duration `yaml:"dial_timeout" env:"FSAGENT_ESL_DIAL_TIMEOUT"`
+	// DialTimeout is how long a connection to the event socket may take to come up.
+	DialTimeout time.Duration `yaml:"dial_timeout" env:"FSAGENT_ESL_DIAL_TIMEOUT"`
+	// ReplyTimeout is how long FreeSWITCH may take to answer a command.
 	ReplyTimeout time.Duration `yaml:"reply_timeout" env:"FSAGENT_ESL_REPLY_TIMEOUT"`
 	// IdleTimeout is after how long without a byte the server is asked whether
 	// it lives; HEARTBEAT comes every 20 s.
 	IdleTimeout time.Duration `yaml:"idle_timeout" env:"FSAGENT_ESL_IDLE_TIMEOUT"`
 	// ProbeTimeout is how long it may take to answer that.
 	ProbeTimeout time.Duration `yaml:"probe_timeout" env:"FSAGENT_ESL_PROBE_TIMEOUT"`
-	// RetryMin and RetryMax bound the wait between two attempts to connect.
+	// RetryMin is the wait before the second attempt to connect; it doubles from
+	// attempt to attempt.
 	RetryMin time.Duration `yaml:"retry_min" env:"FSAGENT_ESL_RETRY_MIN"`
+	// RetryMax is the longest wait between two attempts to connect.
 	RetryMax time.Duration `yaml:"retry_max" env:"FSAGENT_ESL_RETRY_MAX"`
 	// MaxBodyBytes is the largest event that is read.
 	MaxBodyBytes int `yaml:"max_body_bytes" env:"FSAGENT_ESL_MAX_BODY_BYTES"`
@@ -58,11 +62,17 @@ type ESLConfig struct {
 // PublisherConfig is how events go to the stream.
 type PublisherConfig struct {
 	// Window is how many events of one FreeSWITCH may be without the stream's
-	// acknowledgement, in messages and in bytes.
-	Window      int `yaml:"window" env:"FSAGENT_PUBLISH_WINDOW"`
+	// acknowledgement.
+	Window int `yaml:"window" env:"FSAGENT_PUBLISH_WINDOW"`
+	// WindowBytes is how many bytes of events of one FreeSWITCH may be without the
+	// stream's acknowledgement.
 	WindowBytes int `yaml:"window_bytes" env:"FSAGENT_PUBLISH_WINDOW_BYTES"`
 	// AckTimeout is when what was not acknowledged is published again.
 	AckTimeout time.Duration `yaml:"ack_timeout" env:"FSAGENT_PUBLISH_ACK_TIMEOUT"`
+	// JoinDelay is how long events are kept back after a connect to their FreeSWITCH,
+	// so that another collector of the same server can first publish those before
+	// them.
+	JoinDelay time.Duration `yaml:"join_delay" env:"FSAGENT_PUBLISH_JOIN_DELAY"`
 	// StopTimeout is how long the last events may take when the collector stops.
 	StopTimeout time.Duration `yaml:"stop_timeout" env:"FSAGENT_PUBLISH_STOP_TIMEOUT"`
 }
@@ -87,6 +97,7 @@ func DefaultConfig() Config {
 			Window:      1024,
 			WindowBytes: 4 << 20,
 			AckTimeout:  5 * time.Second,
+			JoinDelay:   time.Second,
 			StopTimeout: 10 * time.Second,
 		},
 	}
@@ -115,6 +126,9 @@ func (c Config) Validate() error {
 		if d.value <= 0 {
 			errs = append(errs, fmt.Errorf("%s: %v is not more than 0", d.key, d.value))
 		}
+	}
+	if c.Publish.JoinDelay < 0 || c.Publish.JoinDelay > time.Minute {
+		errs = append(errs, fmt.Errorf("publish.join_delay: %v is not between 0 and 1m", c.Publish.JoinDelay))
 	}
 	if c.ESL.RetryMax < c.ESL.RetryMin {
 		errs = append(errs, fmt.Errorf("esl.retry_max: %v is less than esl.retry_min, %v", c.ESL.RetryMax, c.ESL.RetryMin))

@@ -451,3 +451,39 @@ func TestMetricsAreRegisteredOnce(t *testing.T) {
 		t.Error("a second collector on one registry was made")
 	}
 }
+
+// What comes after a connect is kept back for a while, so that another collector
+// can publish what came before it; but not longer than the collector runs.
+func TestJoinDelay(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		delay time.Duration
+		wait  bool // until it is over
+	}{{"over", time.Second, true}, {"stopped before", time.Minute, false}} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			fs := newFreeSWITCH(t, esltest.Config{})
+			cfg := config(instance("fs1", fs))
+			cfg.Publish.JoinDelay = tc.delay
+			began := time.Now()
+			c, stop := collect(t, cfg, r.srv.Connect())
+			recs := load(t, "01-single-pcmu")
+			events := uint64(len(want(t, recs)))
+			play(t, fs, esltest.Playback{Recordings: recs, Clients: 1})
+			eventually(t, "all events read", func() bool { return c.Stats().EventsRead == events })
+			if tc.wait {
+				eventually(t, "all events published", func() bool { return c.Stats().Published == events })
+			}
+			stop()
+			got := r.stored()
+			if uint64(len(got)) != events {
+				t.Fatalf("got %d messages, want %d", len(got), events)
+			}
+			if after := got[0].Time.Sub(began); tc.wait && after < tc.delay {
+				t.Errorf("the first event was published after %v, want %v at least", after, tc.delay)
+			}
+		})
+	}
+}

@@ -165,6 +165,7 @@ func (s *freeswitch) connected(address string) {
 	s.status = status{connected: true}
 	s.mu.Unlock()
 	s.met.connected.Set(1)
+	s.pub.joined.Store(s.clock.now())
 	s.log.Info("connected to FreeSWITCH", "address", address)
 }
 

@@ -4,8 +4,9 @@ import "time"
 
 // HealthReport is the answer of /health.
 type HealthReport struct {
-	// Status is "ok" when NATS and every FreeSWITCH are connected, "degraded"
-	// when something is missing, "down" when no FreeSWITCH is connected.
+	// Status is "ok" when NATS and every FreeSWITCH are connected and events are
+	// taken, "degraded" when something is missing, "down" when no FreeSWITCH is
+	// connected.
 	Status      string                      `json:"status"`
 	Connections map[string]ConnectionHealth `json:"connections"`
 }
@@ -37,7 +38,7 @@ func (c *Collector) Health() any {
 	switch {
 	case up == 0:
 		h.Status = "down"
-	case up < len(c.switches) || !c.natsUp.Load():
+	case up < len(c.switches) || !c.natsUp.Load() || c.stalled() != nil:
 		h.Status = "degraded"
 	}
 	return h

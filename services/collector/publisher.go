@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/fsagent/fsagent/internal/event"
@@ -15,7 +16,7 @@ import (
 
 const (
 	publishRetryMin = 100 * time.Millisecond
-	publishRetryMax = 5 * time.Second
+	publishRetryMax = time.Second // one event each time
 	// gapEvery bounds how often a drop that goes on is told: it costs a message
 	// for each partition.
 	gapEvery = time.Second
@@ -50,11 +51,15 @@ type publisher struct {
 	lastGap  time.Time
 	pending  []queued // gaps, to be sent before anything else
 
+	joined     atomic.Int64 // when the server was last connected to, by clock; 0 before
+	admitted   int64        // joined, when what came since was first let through
+	natsSince  int64        // since when NATS is known to be connected, by clock; 0 if it is not
+	ending     bool
 	reconnects uint64 // of the connection, when the last message was sent
 	head       uint64 // of the window, when it was last seen
 	wait       time.Duration
-	resume     time.Time // not before this, after a refusal
-	stalled    bool      // said so
+	resume     time.Time             // not before this, after a refusal
+	stalled    atomic.Pointer[error] // why the stream takes nothing, once that is said
 	acks       chan struct{}
 }
 
@@ -83,6 +88,7 @@ func (p *publisher) run(ctx, stop context.Context) error {
 		case <-tick.C:
 		case <-done:
 			done = nil
+			p.ending = true
 			p.lastGap = time.Time{} // what was dropped is told now or never
 		case <-stop.Done():
 			return nil
@@ -117,17 +123,20 @@ func (p *publisher) publish() {
 // unknown fate and goes first.
 func (p *publisher) mayPublish() bool {
 	if !p.nc.IsConnected() {
+		p.natsSince = 0
 		return false
 	}
 	if r := p.nc.Stats().Reconnects; r != p.reconnects {
-		p.reconnects = r
+		p.reconnects, p.natsSince = r, 0
 		p.win.goBack()
+	}
+	if p.natsSince == 0 {
+		p.natsSince = p.clock.now()
 	}
 	oldest, head, failed := p.win.state()
 	if head != p.head {
 		p.head, p.wait = head, 0
-		if p.stalled && failed == nil {
-			p.stalled = false
+		if failed == nil && p.stalled.Swap(nil) != nil {
 			p.log.Info("events flow again")
 		}
 	}
@@ -169,11 +178,29 @@ func (p *publisher) admit() bool {
 		p.pending = p.pending[1:]
 		return true
 	}
+	if p.waitsForOthers() {
+		return false
+	}
 	q, ok := p.buf.pop()
 	if ok {
 		p.win.add(q)
 	}
 	return ok
+}
+
+// waitsForOthers reports whether it is too early to publish what came since the
+// server was connected to. Another collector may be about to publish what came
+// before that, and the events of a leg should be in order.
+func (p *publisher) waitsForOthers() bool {
+	joined := p.joined.Load()
+	if joined == p.admitted || p.ending {
+		return false
+	}
+	if p.clock.now() < max(joined, p.natsSince)+int64(p.cfg.JoinDelay) {
+		return true
+	}
+	p.admitted = joined
+	return false
 }
 
 func (p *publisher) send(q queued, n, attempt uint64) error {
@@ -235,8 +262,7 @@ func (p *publisher) fail(n, attempt uint64, err error) {
 // stall says once that the stream takes nothing. That NATS is away is said by
 // the connection itself.
 func (p *publisher) stall(err error) {
-	if !p.stalled && p.nc.IsConnected() && !errors.Is(err, nats.ErrReconnectBufExceeded) {
-		p.stalled = true
+	if p.nc.IsConnected() && !errors.Is(err, nats.ErrReconnectBufExceeded) && p.stalled.Swap(&err) == nil {
 		p.log.Warn("events wait, the stream does not take them; see that stream "+stream.Events+" exists and has room", "err", err)
 	}
 }

@@ -20,6 +20,14 @@ type window struct {
 	attempt uint64
 	failed  error // the first refusal of this attempt
 	proved  bool  // the stream has taken an entry in this attempt
+	again   []again
+}
+
+// again is an entry to be sent once more, not before a time, because of an answer
+// that left open what becomes of it.
+type again struct {
+	n    uint64
+	atNS int64
 }
 
 type flight struct {
@@ -51,11 +59,18 @@ func (w *window) add(q queued) {
 }
 
 // next gives the entry to send now, with its number and the attempt, and notes
-// the time; ok is false when all have been sent, or when the first of an attempt
-// has no answer yet.
+// when it was first sent; ok is false when all have been sent, or when the first
+// of an attempt has no answer yet.
 func (w *window) next(nowNS int64) (q queued, n, attempt uint64, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for len(w.again) > 0 && w.again[0].atNS <= nowNS {
+		n = w.again[0].n
+		w.again = w.again[1:]
+		if n >= w.head && !w.at(n).acked {
+			return w.at(n).queued, n, w.attempt, true
+		}
+	}
 	w.cursor = max(w.cursor, w.head)
 	if !w.proved && w.cursor > w.head {
 		return queued{}, 0, 0, false
@@ -107,13 +122,22 @@ func (w *window) refuse(attempt uint64, err error) bool {
 	return true
 }
 
+// repeat has entry n sent once more, not before atNS.
+func (w *window) repeat(attempt, n uint64, atNS int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if attempt == w.attempt {
+		w.again = append(w.again, again{n, atNS})
+	}
+}
+
 // goBack makes the first unacknowledged entry the next to send.
 func (w *window) goBack() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cursor = w.head
 	w.attempt++
-	w.failed, w.proved = nil, false
+	w.failed, w.proved, w.again = nil, false, nil
 }
 
 // state returns when the oldest entry was sent (0 when it was not, or there is

@@ -101,3 +101,36 @@ func TestWindowIsBoundedInBytes(t *testing.T) {
 		t.Error("no room in an empty window")
 	}
 }
+
+func TestWindowRepeats(t *testing.T) {
+	t.Parallel()
+	w := newWindow(4, 1<<20)
+	for n := range uint64(3) {
+		w.add(item("X", n, 10))
+	}
+	w.sendAll()
+	w.repeat(0, 0, 5) // the first of an attempt, too, though it proves nothing
+	if got := w.sendAll(); len(got) > 0 {
+		t.Fatalf("sent %v before its time", got)
+	}
+	if _, n, attempt, ok := w.next(5); !ok || n != 0 || attempt != 0 {
+		t.Fatalf("sent %d in attempt %d, %v; want entry 0", n, attempt, ok)
+	}
+	if oldest, _, _ := w.state(); oldest != 1 {
+		t.Errorf("entry 0 counts as sent at %d, want when it was sent first", oldest)
+	}
+	w.prove(0)
+	w.sendAll()
+	w.repeat(0, 1, 1)
+	w.repeat(0, 2, 1)
+	w.ack(1)
+	if got := w.sendAll(); !equal(got, []uint64{2}) {
+		t.Errorf("sent again %v, want 2: 1 has ended", got)
+	}
+	w.repeat(0, 2, 1)
+	w.goBack()
+	w.repeat(0, 2, 1)
+	if got := w.sendAll(); !equal(got, []uint64{0}) {
+		t.Errorf("sent %v, want 0: what was asked in the attempt before counts no more", got)
+	}
+}

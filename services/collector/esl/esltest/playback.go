@@ -47,6 +47,10 @@ type Playback struct {
 	// Start is what the time of the first event becomes; zero keeps the recorded
 	// times (of further copies and rounds: moves them on from there).
 	Start time.Time
+	// NotAhead plays no event before the machine's clock shows its time: what began
+	// in the past is played at Speed until it has caught up, and then at its own
+	// pace. It needs Start, and no Rate.
+	NotAhead bool
 	// Disconnect plays the notice with which a recording ends, and closes.
 	Disconnect bool
 }
@@ -91,6 +95,9 @@ func (s *Server) Play(ctx context.Context, p Playback) (int, error) {
 	run := player{
 		p: p, tape: t, core: s.coreUUID, deliver: s.deliver, notice: s.Disconnect,
 		pace: newPace(speed), sleep: func(ctx context.Context, e *pace, offset time.Duration) error { return e.wait(ctx, s, offset) },
+	}
+	if p.NotAhead {
+		run.pace.earliest = p.Start
 	}
 	return run.all(ctx)
 }

@@ -207,7 +207,8 @@ func (s *Server) accept() {
 // clients that do not read.
 func (s *Server) deliver(raw []byte) {
 	id, err := event.Scan(raw)
-	if err == nil {
+	ends := err == nil && string(id.Name) == event.ChannelDestroy
+	if err == nil && !ends {
 		s.channels.note(id, raw)
 	}
 	s.mu.Lock()
@@ -219,6 +220,9 @@ func (s *Server) deliver(raw []byte) {
 	s.mu.Unlock()
 	for _, c := range clients {
 		c.event(id.Name, raw)
+	}
+	if ends { // the table is behind the events, so an end is never missing in both
+		s.channels.note(id, raw)
 	}
 }
 
