@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
@@ -14,6 +15,7 @@ import (
 	colmetricpb "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
@@ -35,33 +37,34 @@ const takeTurns = `{"loadBalancingConfig":[{"round_robin":{}}]}`
 // compression. The requests are ours.
 type client struct {
 	otlp *otlpmetricgrpc.Exporter
+	// conn is the library's connection, once a request has gone through it.
+	conn atomic.Pointer[grpc.ClientConn]
 }
 
 func newClient(cfg Config, more ...grpc.DialOption) (*client, error) {
-	opts, err := options(cfg, more...)
+	c := &client{}
+	opts, err := options(cfg, append([]grpc.DialOption{grpc.WithChainUnaryInterceptor(c.intercept)}, more...)...)
 	if err != nil {
 		return nil, err
 	}
-	x, err := otlpmetricgrpc.New(context.Background(), opts...)
-	if err != nil {
+	if c.otlp, err = otlpmetricgrpc.New(context.Background(), opts...); err != nil {
 		return nil, fmt.Errorf("prepare OTLP client: %w", err)
 	}
-	return &client{otlp: x}, nil
+	return c, nil
 }
 
 // options of the library. Its retry is off, because it gives up where the
 // stream can wait; its size check is off, because requests are cut here; gRPC's
-// pause between connection attempts is cut from 120 s to 2 s.
+// pause between connection attempts is cut from 120 s to 1 s.
 func options(cfg Config, more ...grpc.DialOption) ([]otlpmetricgrpc.Option, error) {
 	headers, err := cfg.Headers.withFile(cfg.HeadersFile)
 	if err != nil {
 		return nil, err
 	}
 	dial := append([]grpc.DialOption{
-		grpc.WithChainUnaryInterceptor(intercept),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			MinConnectTimeout: 2 * time.Second,
-			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 5 * time.Second}),
 		grpc.WithDefaultServiceConfig(takeTurns),
@@ -144,6 +147,28 @@ func (c *client) export(ctx context.Context, data []byte) verdict {
 
 func (c *client) close(ctx context.Context) error { return c.otlp.Shutdown(ctx) }
 
+// shortRest is as soon as rest ends for a connection that comes back: behind some
+// proxies it comes back, and serves nobody, as often as it is asked for.
+const shortRest = 200 * time.Millisecond
+
+// rest for d. A connection that was down and is up again ends the rest: what
+// waits for it need not wait any longer. It returns false if ctx ended first.
+func (c *client) rest(ctx context.Context, d time.Duration) bool {
+	conn := c.conn.Load()
+	if conn == nil || conn.GetState() == connectivity.Ready {
+		return sleep(ctx, d)
+	}
+	until, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	if !sleep(until, shortRest) {
+		return ctx.Err() == nil
+	}
+	for s := conn.GetState(); s != connectivity.Ready && conn.WaitForStateChange(until, s); {
+		s = conn.GetState()
+	}
+	return ctx.Err() == nil
+}
+
 // call is one request on its way through the library.
 type call struct {
 	data    []byte
@@ -156,19 +181,20 @@ type callKey struct{}
 // and keeps what the answer said: the library's error for a partial success has
 // a type that only the library can name. Bytes that are unknown to a message are
 // written as they are, so the message stays empty and holds the whole request.
-func intercept(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	c, ok := ctx.Value(callKey{}).(*call)
+func (c *client) intercept(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	c.conn.Store(cc)
+	call, ok := ctx.Value(callKey{}).(*call)
 	if !ok {
 		return invoke(ctx, method, req, reply, cc, opts...)
 	}
 	encoded := &colmetricpb.ExportMetricsServiceRequest{}
-	encoded.ProtoReflect().SetUnknown(c.data)
+	encoded.ProtoReflect().SetUnknown(call.data)
 	if err := invoke(ctx, method, encoded, reply, cc, opts...); err != nil {
 		return err
 	}
-	c.outcome.answered = true
+	call.outcome.answered = true
 	if r, ok := reply.(*colmetricpb.ExportMetricsServiceResponse); ok {
-		c.outcome.rejected, c.outcome.message = r.GetPartialSuccess().GetRejectedDataPoints(), r.GetPartialSuccess().GetErrorMessage()
+		call.outcome.rejected, call.outcome.message = r.GetPartialSuccess().GetRejectedDataPoints(), r.GetPartialSuccess().GetErrorMessage()
 	}
 	return nil
 }

@@ -18,28 +18,28 @@ const (
 // What is unset here is left to the standard variables OTEL_EXPORTER_OTLP_*,
 // which the OTLP library reads from the environment of the process.
 type Config struct {
-	// Endpoint of OTLP over gRPC, host:port. A name that has several addresses is
+	// Endpoint takes OTLP over gRPC, host:port. A name that has several addresses is
 	// several endpoints, which take turns. If neither this nor a standard
 	// variable is set, it is localhost:4317 without TLS.
 	Endpoint string `yaml:"endpoint" env:"FSAGENT_OTEL_ENDPOINT"`
-	// Insecure true is without TLS. Unset, with an endpoint, is with TLS unless
-	// OTEL_EXPORTER_OTLP_INSECURE says otherwise.
+	// Insecure is true for a connection without TLS. Unset, with an endpoint, it is
+	// with TLS unless OTEL_EXPORTER_OTLP_INSECURE says otherwise.
 	Insecure *bool `yaml:"insecure" env:"FSAGENT_OTEL_INSECURE"`
-	// Headers of every request; in the environment as key=value,key=value.
+	// Headers are sent with every request; in the environment as key=value,key=value.
 	Headers Headers `yaml:"headers" env:"FSAGENT_OTEL_HEADERS"`
 	// HeadersFile holds further headers, name=value each, one a line or separated
 	// by commas; it is read at start.
 	HeadersFile string `yaml:"headers_file" env:"FSAGENT_OTEL_HEADERS_FILE"`
-	// Certificate of the authority that signed the endpoint's, PEM file; unset
-	// means the system's.
+	// Certificate is a PEM file with that of the authority that signed the
+	// endpoint's; unset means the system's.
 	Certificate string `yaml:"certificate" env:"FSAGENT_OTEL_CERTIFICATE"`
-	// ClientCertificate for mutual TLS, PEM file; it needs a client_key.
+	// ClientCertificate is a PEM file for mutual TLS; it needs a client_key.
 	ClientCertificate string `yaml:"client_certificate" env:"FSAGENT_OTEL_CLIENT_CERTIFICATE"`
-	// ClientKey of the client_certificate, PEM file.
+	// ClientKey is a PEM file with the key of the client_certificate.
 	ClientKey string `yaml:"client_key" env:"FSAGENT_OTEL_CLIENT_KEY"`
-	// Timeout of one request; 0 means the standard variable, else 10 s.
+	// Timeout is how long one request may take; 0 means the standard variable, else 10 s.
 	Timeout time.Duration `yaml:"timeout" env:"FSAGENT_OTEL_TIMEOUT"`
-	// Compression "gzip", "none" or unset.
+	// Compression is "gzip", "none" or unset.
 	Compression string `yaml:"compression" env:"FSAGENT_OTEL_COMPRESSION"`
 
 	// SkipZeroValues true leaves out every gauge point whose value is 0, as the
@@ -57,35 +57,39 @@ type Config struct {
 	// Units "ucum" sends the unit of each metric, "none" does not: for a backend
 	// that makes the unit a part of the name and cannot be told otherwise.
 	Units Units `yaml:"units" env:"FSAGENT_OTEL_UNITS"`
-	// ServiceNamespace as resource attribute service.namespace; unset means none.
+	// ServiceNamespace is the resource attribute service.namespace; unset means none.
 	ServiceNamespace string `yaml:"service_namespace" env:"FSAGENT_OTEL_SERVICE_NAMESPACE"`
 
-	// MaxPoints of one request.
+	// MaxPoints is how many points one request has at most.
 	MaxPoints int `yaml:"max_points" env:"FSAGENT_OTEL_MAX_POINTS"`
-	// MaxBytes of one request, before compression. A default OpenTelemetry
-	// Collector refuses requests over 4 MiB.
+	// MaxBytes is how large one request is at most, before compression. A default
+	// OpenTelemetry Collector refuses requests over 4 MiB.
 	MaxBytes int `yaml:"max_bytes" env:"FSAGENT_OTEL_MAX_BYTES"`
-	// MaxSpan of event time between the oldest and the newest point of a request.
+	// MaxSpan is how far the oldest and the newest point of one request are apart at
+	// most, in event time.
 	MaxSpan time.Duration `yaml:"max_span" env:"FSAGENT_OTEL_MAX_SPAN"`
-	// BatchDelay that a sample waits for others to share its request.
+	// BatchDelay is how long a sample waits for others to share its request.
 	BatchDelay time.Duration `yaml:"batch_delay" env:"FSAGENT_OTEL_BATCH_DELAY"`
-	// Lanes, each with a connection and one request in flight.
+	// Lanes are how many connections there are, each with one request in flight.
 	Lanes int `yaml:"lanes" env:"FSAGENT_OTEL_LANES"`
-	// BufferBytes of messages in memory, at most. Their decoded form takes more.
+	// BufferBytes is how much of the samples stream is in memory at most. Its decoded
+	// form takes more.
 	BufferBytes int `yaml:"buffer_bytes" env:"FSAGENT_OTEL_BUFFER_BYTES"`
-	// MaxAckPending messages that all replicas together may hold.
+	// MaxAckPending is how many messages all replicas together may hold.
 	MaxAckPending int `yaml:"max_ack_pending" env:"FSAGENT_OTEL_MAX_ACK_PENDING"`
-	// AckWait after the last sign of life of a replica, its messages go to another.
+	// AckWait is how long after the last sign of life of a replica its messages go to
+	// another.
 	AckWait time.Duration `yaml:"ack_wait" env:"FSAGENT_OTEL_ACK_WAIT"`
-	// LiveAfter this delay, as after an outage, new samples no longer wait behind
-	// old ones but go out beside them; 0 means never.
+	// LiveAfter is from which delay on, as after an outage, new samples no longer wait
+	// behind old ones but go out beside them; 0 means never.
 	LiveAfter time.Duration `yaml:"live_after" env:"FSAGENT_OTEL_LIVE_AFTER"`
-	// MaxFuture that the time of a sample may be ahead of our clock.
+	// MaxFuture is how far the time of a sample may be ahead of our clock.
 	MaxFuture time.Duration `yaml:"max_future" env:"FSAGENT_OTEL_MAX_FUTURE"`
-	// ParkAfter this time a single sample is parked that is refused by an endpoint
-	// which takes nothing else either.
+	// ParkAfter is after how long a single sample is parked that is refused by an
+	// endpoint which takes nothing else either.
 	ParkAfter time.Duration `yaml:"park_after" env:"FSAGENT_OTEL_PARK_AFTER"`
-	// StopTimeout for finishing what is in memory when asked to stop.
+	// StopTimeout is how long it may take to finish what is in memory when asked to
+	// stop.
 	StopTimeout time.Duration `yaml:"stop_timeout" env:"FSAGENT_OTEL_STOP_TIMEOUT"`
 
 	// StandardEndpoint is used by the OTLP library if endpoint is unset.

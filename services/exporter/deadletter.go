@@ -85,6 +85,10 @@ func (l *lane) park(stop, work context.Context, letters ...letter) bool {
 // post letters together and wait for NATS to have them. It returns those that it
 // may not have, and why; their ids make a repetition harmless.
 func (l *lane) post(work context.Context, letters []letter) (left []letter, err error) {
+	if l.js == nil { // a Sender's
+		l.leaveOut(letters)
+		return nil, nil
+	}
 	ask, cancel := context.WithTimeout(work, askTimeout)
 	defer cancel()
 	acks := make([]jetstream.PubAckFuture, len(letters))

@@ -6,7 +6,7 @@ import (
 )
 
 // maxLabels is how many labels a point has at most.
-const maxLabels = 10
+const maxLabels = 11 + maxMore
 
 // label of a point.
 type label struct{ key, value string }
@@ -18,11 +18,16 @@ type labels struct {
 	n     int
 	// source is the key under which a MOS says how it was made.
 	source string
+	// more are labels of every sample.
+	more []label
 }
 
 // of sets the labels that all points of s share.
 func (l *labels) of(s *fsagentv1.Sample) {
-	l.n = 0
+	l.n = copy(l.pairs[:], l.more)
+	if s.GetPartial() {
+		l.add("partial", "true")
+	}
 	l.add("fs_instance", s.GetFsInstance())
 	l.add("channel_id", s.GetChannelId())
 	l.add("correlation_id", s.GetCorrelationId())

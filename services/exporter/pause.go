@@ -18,12 +18,15 @@ func newPause(least, most time.Duration) *pause {
 
 func (p *pause) reset() { p.next = p.least }
 
-// wait returns false if ctx ended first.
-func (p *pause) wait(ctx context.Context) bool {
+// step returns the wait that is due, and doubles the next one.
+func (p *pause) step() time.Duration {
 	d := time.Duration(float64(p.next) * (0.8 + 0.4*rand.Float64()))
 	p.next = min(2*p.next, max(p.most, p.least))
-	return sleep(ctx, d)
+	return d
 }
+
+// wait returns false if ctx ended first.
+func (p *pause) wait(ctx context.Context) bool { return sleep(ctx, p.step()) }
 
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)

@@ -112,7 +112,7 @@ func (l *lane) await(stop context.Context, v verdict) {
 		ok = sleep(stop, v.after)
 	default:
 		l.otlp.set(waiting, v.err)
-		ok = l.pause.wait(stop)
+		ok = l.client.rest(stop, l.pause.step())
 	}
 	if !ok {
 		l.stopped = true
