@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -13,21 +14,24 @@ import (
 
 // Connection is how to reach NATS and who to be there.
 type Connection struct {
-	// URL of one or more servers, separated by commas.
+	// URL is where NATS is: one or more servers, separated by commas.
 	URL string `yaml:"url" env:"FSAGENT_NATS_URL"`
 	// CredsFile is a credentials file, with JWT and seed.
 	CredsFile string `yaml:"creds_file" env:"FSAGENT_NATS_CREDS_FILE"`
 	// NKeyFile is a file with an nkey seed.
 	NKeyFile string `yaml:"nkey_file" env:"FSAGENT_NATS_NKEY_FILE"`
-	// User and Password, or a file that holds the password.
-	User         string `yaml:"user" env:"FSAGENT_NATS_USER"`
-	Password     Secret `yaml:"password" env:"FSAGENT_NATS_PASSWORD"`
+	// User is the name to sign in with, with a password.
+	User string `yaml:"user" env:"FSAGENT_NATS_USER"`
+	// Password is that of the user.
+	Password Secret `yaml:"password" env:"FSAGENT_NATS_PASSWORD"`
+	// PasswordFile is a file that holds the password of the user.
 	PasswordFile string `yaml:"password_file" env:"FSAGENT_NATS_PASSWORD_FILE"`
 	// CAFile has the certificates to trust, PEM; empty trusts the system's.
 	CAFile string `yaml:"ca_file" env:"FSAGENT_NATS_CA_FILE"`
-	// CertFile and KeyFile are our own certificate for mutual TLS, PEM.
+	// CertFile is a file with our own certificate for mutual TLS, PEM.
 	CertFile string `yaml:"cert_file" env:"FSAGENT_NATS_CERT_FILE"`
-	KeyFile  string `yaml:"key_file" env:"FSAGENT_NATS_KEY_FILE"`
+	// KeyFile is a file with the key of that certificate, PEM.
+	KeyFile string `yaml:"key_file" env:"FSAGENT_NATS_KEY_FILE"`
 }
 
 // Secret is a string that prints as "***".
@@ -68,12 +72,22 @@ func (c Connection) Validate() error {
 	return errors.Join(errs...)
 }
 
+// InboxPrefix of a client: its replies come below it, so that a server can keep
+// the other clients from reading them.
+func InboxPrefix(name string) string {
+	return "_INBOX." + notToken.ReplaceAllLiteralString(name, "_")
+}
+
+var notToken = regexp.MustCompile(`[^A-Za-z0-9_-]`)
+
 // Connect returns a connection that is or will be: the server may be down, the
 // client tries for ever and says once when the state changes.
 func Connect(c Connection, name string, log *slog.Logger, more ...nats.Option) (*nats.Conn, error) {
 	opts := []nats.Option{
 		nats.Name(name),
+		nats.CustomInboxPrefix(InboxPrefix(name)),
 		nats.RetryOnFailedConnect(true),
+		nats.IgnoreAuthErrorAbort(), // keys are exchanged on both sides one after the other
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(500 * time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, time.Second),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
@@ -18,17 +19,22 @@ import (
 // cannot live with the configured ones. Waiting does not help.
 var ErrSettings = errors.New("existing streams do not fit the configuration")
 
+// errForbidden is said where something is missing that this user may not make.
+var errForbidden = errors.New("it is not there, and this user may not make it; a calculator does")
+
 // errNoServer is said while there is no connection.
 var errNoServer = errors.New("no NATS server answers; see nats.url")
 
 // Ensure creates what is missing of streams and bucket and checks what exists.
+// Who may not create (deploy/nats: all but the calculators) gets an error until
+// another has.
 // It returns an error wrapping ErrSettings, which names the setting, if what
 // exists does not fit; any other error is the server's, and worth a retry.
 func Ensure(ctx context.Context, js jetstream.JetStream, s Settings) error {
 	for _, want := range s.streams() {
 		have, err := js.Stream(ctx, want.Name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			have, err = js.CreateStream(ctx, want)
+			have, err = create(ctx, js, want)
 			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another was first
 				have, err = js.Stream(ctx, want.Name)
 			}
@@ -41,6 +47,44 @@ func Ensure(ctx context.Context, js jetstream.JetStream, s Settings) error {
 		}
 	}
 	return ensureMeta(ctx, js, s)
+}
+
+func create(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (made jetstream.Stream, err error) {
+	err = permitted(ctx, js.Conn(), "$JS.API.STREAM.CREATE."+want.Name, func(ctx context.Context) error {
+		made, err = js.CreateStream(ctx, want)
+		return err
+	})
+	return made, err
+}
+
+// permitted calls ask, which makes a request by publishing to subject, and
+// returns its error; or errForbidden as soon as the server has refused this
+// connection to publish there. A refusal has no answer: without this, each
+// attempt would wait for one.
+func permitted(ctx context.Context, nc *nats.Conn, subject string, ask func(context.Context) error) error {
+	refused := func() bool {
+		err := nc.LastError()
+		return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(strings.ToLower(err.Error()), strings.ToLower(`"`+subject+`"`))
+	}
+	if refused() {
+		return errForbidden
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	asked := make(chan error, 1)
+	go func() { asked <- ask(ctx) }()
+	for {
+		select {
+		case err := <-asked:
+			return err
+		case <-time.After(20 * time.Millisecond):
+			if refused() {
+				cancel()
+				<-asked
+				return errForbidden
+			}
+		}
+	}
 }
 
 // Compare is Ensure without making anything: it returns how many of the streams
@@ -79,6 +123,8 @@ func EnsureRetry(ctx context.Context, js jetstream.JetStream, s Settings, log *s
 		if nc := js.Conn(); !nc.IsConnected() {
 			// What failed on the way says less.
 			err = errors.Join(errNoServer, nc.LastError())
+		} else if last := nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) && !errors.Is(err, errForbidden) {
+			err = errors.Join(err, last) // it shows as a time-out, and only this has the reason
 		}
 		if err.Error() != said {
 			said = err.Error()
@@ -92,16 +138,29 @@ func EnsureRetry(ctx context.Context, js jetstream.JetStream, s Settings, log *s
 	}
 }
 
-// Keep makes the streams again whenever the connection comes back, until ctx
-// ends: a server with memory storage has lost them.
+// keepInterval is how often Keep looks whether the streams are there.
+const keepInterval = 5 * time.Second
+
+// Keep makes the streams again until ctx ends, when the connection comes back (a
+// server with memory storage has lost them) and when somebody has removed them.
 func Keep(ctx context.Context, js jetstream.JetStream, s Settings, log *slog.Logger) error {
 	back := js.Conn().StatusChanged(nats.CONNECTED)
 	defer js.Conn().RemoveStatusListener(back)
+	tick := time.NewTicker(keepInterval)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-back:
+		case <-tick.C:
+			look, cancel := context.WithTimeout(ctx, keepInterval)
+			missing, err := Compare(look, js, s)
+			cancel()
+			if err != nil || missing == 0 {
+				continue // who cannot work without, says so
+			}
+			log.Warn("streams or bucket were removed, making them again", "count", missing)
 		}
 		if err := EnsureRetry(ctx, js, s, log); err != nil && ctx.Err() == nil {
 			return err
@@ -152,7 +211,11 @@ func ensureMeta(ctx context.Context, js jetstream.JetStream, s Settings) error {
 		if err != nil {
 			return fmt.Errorf("bucket %s, key %s: %w", State, MetaKey, err)
 		}
-		if _, err := kv.Create(ctx, MetaKey, value); err == nil {
+		err = permitted(ctx, js.Conn(), StateSubject(MetaKey), func(ctx context.Context) error {
+			_, err := kv.Create(ctx, MetaKey, value)
+			return err
+		})
+		if err == nil {
 			return nil
 		} else if !errors.Is(err, jetstream.ErrKeyExists) {
 			return fmt.Errorf("bucket %s, key %s: %w", State, MetaKey, err)
@@ -169,6 +232,10 @@ func ensureMeta(ctx context.Context, js jetstream.JetStream, s Settings) error {
 	}
 	if meta.GetFormat() > FormatVersion {
 		return fmt.Errorf("%w: format %d was written by a newer fsagent, this one knows %d; upgrade it", ErrSettings, meta.GetFormat(), FormatVersion)
+	}
+	if meta.GetFormat() < FormatVersion {
+		return fmt.Errorf("%w: format %d was written by an earlier fsagent, this one needs %d; stop all services and remove the bucket %s: the state is computed again from the events stream",
+			ErrSettings, meta.GetFormat(), FormatVersion, State)
 	}
 	if int(meta.GetPartitions()) != s.Partitions {
 		return fmt.Errorf("%w: made with %d partitions, configured %d; set FSAGENT_PARTITIONS=%d, or to change it: stop all collectors, let calculators and exporters finish, remove the streams and the bucket, start again",

@@ -11,13 +11,11 @@
 //	key of the bucket FSAGENT_STATE                value
 //	meta                                           Meta: partitions and format version
 //	owner.<partition>                              OwnerRecord: who, epoch, cursor, published
-//	leg.<partition>.<core>.<channel>               LegState
+//	segment.<partition>.<number>                   Segment: states of legs
 //	member.<id>                                    a live calculator, with a TTL
 package stream
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
@@ -44,6 +42,7 @@ const (
 
 	eventsPrefix  = "fsagent.events."
 	samplesPrefix = "fsagent.samples."
+	segmentPrefix = "segment."
 )
 
 // StateStream is the stream that the bucket State is made of.
@@ -69,11 +68,7 @@ const MetaKey = "meta"
 // part of a subject.
 var ErrInstance = errors.New("instance name must be 1 to 64 letters, digits, '_' or '-'")
 
-var (
-	instanceForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-	// Keys of the bucket allow more, but '.' separates and the others are rare.
-	keyForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-)
+var instanceForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // CheckInstance returns an error wrapping ErrInstance unless name can stand in
 // a subject.
@@ -135,8 +130,31 @@ func Instance(subject string) (instance string, ok bool) {
 	return instance, ok && instance != "" && name != "" && !strings.Contains(name, ".")
 }
 
+// PartitionOf an event subject; ok is false if the subject is not one of
+// EventSubject.
+func PartitionOf(subject string) (partition int, ok bool) {
+	rest, _ := strings.CutPrefix(subject, eventsPrefix)
+	number, _, _ := strings.Cut(rest, ".")
+	partition, err := strconv.Atoi(number)
+	return partition, err == nil && partition >= 0 && strings.HasPrefix(subject, eventsPrefix)
+}
+
+// AllEvents matches the events of all partitions.
+const AllEvents = eventsPrefix + ">"
+
 // EventFilter matches the events of one partition.
 func EventFilter(partition int) string { return eventsPrefix + strconv.Itoa(partition) + ".>" }
+
+// EventFilterOf matches the events of one partition, of one FreeSWITCH server and
+// of one name; "*" is any of them.
+func EventFilterOf(partition int, instance, name string) string {
+	return eventsPrefix + strconv.Itoa(partition) + "." + instance + "." + name
+}
+
+// EventFilterOfAll is EventFilterOf for every partition.
+func EventFilterOfAll(instance, name string) string {
+	return eventsPrefix + "*." + instance + "." + name
+}
 
 // SampleSubject of one partition.
 func SampleSubject(partition int) string { return samplesPrefix + strconv.Itoa(partition) }
@@ -150,22 +168,32 @@ func OwnerKey(partition int) string { return "owner." + strconv.Itoa(partition) 
 // MemberKey of one calculator.
 func MemberKey(id string) string { return "member." + id }
 
-// LegFilter matches the leg keys of one partition.
-func LegFilter(partition int) string { return "leg." + strconv.Itoa(partition) + ".>" }
+// AllSegments matches the segments of all partitions.
+const AllSegments = segmentPrefix + "*.*"
 
-// LegKey of one leg: Core-UUID and Unique-ID, each as it is if it can stand in
-// a key, else its SHA-256.
-func LegKey(partition int, coreUUID, uniqueID string) string {
-	return "leg." + strconv.Itoa(partition) + "." + keyToken(coreUUID) + "." + keyToken(uniqueID)
+// SegmentFilter matches the segments of one partition.
+func SegmentFilter(partition int) string { return segmentPrefix + strconv.Itoa(partition) + ".*" }
+
+// SegmentKey of one segment.
+func SegmentKey(partition int, number uint64) string {
+	return segmentPrefix + strconv.Itoa(partition) + "." + strconv.FormatUint(number, 10)
+}
+
+// SegmentOf a key, or the subject of a key; ok is false if it is no segment's.
+func SegmentOf(key string) (partition int, number uint64, ok bool) {
+	key, _ = strings.CutPrefix(key, StateSubject(""))
+	rest, ok := strings.CutPrefix(key, segmentPrefix)
+	if !ok {
+		return 0, 0, false
+	}
+	of, digits, _ := strings.Cut(rest, ".")
+	partition, err := strconv.Atoi(of)
+	if err != nil || partition < 0 {
+		return 0, 0, false
+	}
+	number, err = strconv.ParseUint(digits, 10, 64)
+	return partition, number, err == nil
 }
 
 // StateSubject is the subject under which the bucket stores a key.
 func StateSubject(key string) string { return "$KV." + State + "." + key }
-
-func keyToken(s string) string {
-	if keyForm.MatchString(s) && !strings.HasPrefix(s, "sha256-") {
-		return s
-	}
-	sum := sha256.Sum256([]byte(s))
-	return "sha256-" + hex.EncodeToString(sum[:])
-}

@@ -8,9 +8,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// FormatVersion of subjects, keys and messages. A service refuses a bucket that
-// was written by a newer one.
-const FormatVersion = 1
+// FormatVersion of subjects, keys and messages. A service refuses a bucket of
+// another format. In format 1, of no release, every leg had a key.
+const FormatVersion = 2
 
 // DefaultPartitions leaves room for 16 calculators; fewer partitions are faster
 // on one machine, 64 cost half of the speed.
@@ -22,18 +22,21 @@ type Settings struct {
 	// Partitions is how many ways the work is split, 1 to 1024. It is fixed when
 	// the streams are made.
 	Partitions int `yaml:"partitions" env:"FSAGENT_PARTITIONS"`
-	// Storage of streams and bucket: "file" or "memory".
+	// Storage is where the server keeps streams and bucket: "file" or "memory".
 	Storage Storage `yaml:"type" env:"FSAGENT_STORAGE_TYPE"`
-	// Replicas of each stream in a NATS cluster, 1, 3 or 5.
+	// Replicas is how many servers of a NATS cluster keep each stream: 1, 3 or 5.
 	Replicas int `yaml:"replicas" env:"FSAGENT_NATS_REPLICAS"`
-	// EventsMaxAge is how long raw events are kept.
+	// EventsMaxAge is how long raw events are kept. Streams that exist keep this and
+	// the other limits as they are, until "fsagent limits --apply"; those of the
+	// embedded server follow at its next start.
 	EventsMaxAge time.Duration `yaml:"events_max_age" env:"FSAGENT_EVENTS_MAX_AGE"`
-	// EventsMaxBytes is how much room raw events may take; 0 is no limit.
+	// EventsMaxBytes is how much room raw events may take; the oldest go first. 0 is
+	// no limit.
 	EventsMaxBytes int64 `yaml:"events_max_bytes" env:"FSAGENT_EVENTS_MAX_BYTES"`
 	// SamplesMaxAge is how long samples wait for an exporter.
 	SamplesMaxAge time.Duration `yaml:"samples_max_age" env:"FSAGENT_SAMPLES_MAX_AGE"`
-	// DuplicateWindow is how long the server recognises a repeated event by its
-	// id. It costs about 215 bytes of server memory an id.
+	// DuplicateWindow is how long the server recognises a repeated event by its id.
+	// It costs about 215 bytes of server memory an id.
 	DuplicateWindow time.Duration `yaml:"duplicate_window" env:"FSAGENT_DUPLICATE_WINDOW"`
 }
 

@@ -79,6 +79,14 @@ func TestEventSubject(t *testing.T) {
 		if instance, ok := stream.Instance(got); !ok || instance != "fs-1" {
 			t.Errorf("Instance(%s) = %q, %v", got, instance, ok)
 		}
+		if p, ok := stream.PartitionOf(got); !ok || p != 3 {
+			t.Errorf("PartitionOf(%s) = %d, %v", got, p, ok)
+		}
+	}
+	for _, bad := range []string{"", "fsagent.events.x.fs.Y", "fsagent.events.-1.fs.Y", "fsagent.samples.3", "other.3.fs.X"} {
+		if _, ok := stream.PartitionOf(bad); ok {
+			t.Errorf("PartitionOf(%q) is ok", bad)
+		}
 	}
 	for _, bad := range []string{"", "fsagent.events.3", "fsagent.events.3.fs", "fsagent.samples.3", "fsagent.events.3..X", "fsagent.events.3.a.b.c"} {
 		if _, ok := stream.Instance(bad); ok {
@@ -110,21 +118,20 @@ func TestPartitionIsStable(t *testing.T) {
 	}
 }
 
-func TestLegKey(t *testing.T) {
+func TestSegmentKey(t *testing.T) {
 	t.Parallel()
-	if got, want := stream.LegKey(7, "c-1", "u-1"), "leg.7.c-1.u-1"; got != want {
-		t.Errorf("got %s, want %s", got, want)
+	for _, want := range []uint64{0, 7, 1<<64 - 1} {
+		key := stream.SegmentKey(12, want)
+		for _, key := range []string{key, stream.StateSubject(key)} {
+			if partition, got, ok := stream.SegmentOf(key); !ok || got != want || partition != 12 {
+				t.Errorf("%s is segment %d of partition %d, %v", key, got, partition, ok)
+			}
+		}
 	}
-	seen := map[string]string{}
-	for _, id := range []string{"", "a.b", "a b", "a/b", "sip:x@y.z", strings.Repeat("x", 65), strings.Repeat("x", 200_000), "sha256-abc", "ü"} {
-		key := stream.LegKey(0, "core", id)
-		if strings.Count(key, ".") != 3 || len(key) > 100 || strings.ContainsAny(key, " @:/ü") {
-			t.Errorf("key of %.20q is %s", id, key)
+	for _, key := range []string{"", "segment", "segment.1", "segment.1.", "segment.1.x", "segment.1.-1", "segment.-1.1", "segment.x.1", "owner.1.1"} {
+		if p, n, ok := stream.SegmentOf(key); ok {
+			t.Errorf("%q is segment %d of partition %d", key, n, p)
 		}
-		if other, ok := seen[key]; ok {
-			t.Errorf("%.20q and %.20q have the same key", id, other)
-		}
-		seen[key] = id
 	}
 }
 
@@ -138,25 +145,27 @@ func TestCheckInstance(t *testing.T) {
 	}
 }
 
-func TestEnsureRefusesNewerFormat(t *testing.T) {
+func TestEnsureRefusesOtherFormat(t *testing.T) {
 	t.Parallel()
 	js := natstest.Start(t).JetStream(stream.DefaultSettings())
 	kv, err := js.KeyValue(t.Context(), stream.State)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var meta fsagentv1.Meta
-	meta.SetPartitions(stream.DefaultPartitions)
-	meta.SetFormat(stream.FormatVersion + 1)
-	value, err := proto.Marshal(&meta)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := kv.Put(t.Context(), stream.MetaKey, value); err != nil {
-		t.Fatal(err)
-	}
-	err = stream.Ensure(t.Context(), js, stream.DefaultSettings())
-	if !errors.Is(err, stream.ErrSettings) || !strings.Contains(err.Error(), "newer fsagent") {
-		t.Errorf("got %v, want ErrSettings that tells of a newer fsagent", err)
+	for format, want := range map[uint32]string{stream.FormatVersion + 1: "newer fsagent", stream.FormatVersion - 1: "earlier fsagent"} {
+		var meta fsagentv1.Meta
+		meta.SetPartitions(stream.DefaultPartitions)
+		meta.SetFormat(format)
+		value, err := proto.Marshal(&meta)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := kv.Put(t.Context(), stream.MetaKey, value); err != nil {
+			t.Fatal(err)
+		}
+		err = stream.Ensure(t.Context(), js, stream.DefaultSettings())
+		if !errors.Is(err, stream.ErrSettings) || !strings.Contains(err.Error(), want) {
+			t.Errorf("format %d: got %v, want ErrSettings that tells of a %s", format, err, want)
+		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fsagent/fsagent/internal/stream"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
@@ -88,12 +89,12 @@ func (c *Calculator) Run(ctx context.Context) error {
 	if err != nil {
 		return ignoreDone(ctx, err)
 	}
-	members := &membership{js: c.js, kv: s.kv, id: c.id, lease: c.cfg.Lease, log: c.log}
+	members := &membership{js: c.js, kv: s.kv, id: c.id, lease: c.cfg.Lease, log: c.log, trouble: &c.m.trouble}
 	var wg sync.WaitGroup
 	// Heartbeats go on while partitions are handed over.
 	beating, stopBeating := context.WithCancel(context.WithoutCancel(ctx))
 	wg.Go(func() { members.run(beating, c.setLiving) })
-	wg.Go(func() { c.measure(beating, s) })
+	wg.Go(func() { c.keepSizes(beating, s) })
 	c.supervise(ctx, s)
 	stopBeating()
 	wg.Wait()
@@ -108,19 +109,12 @@ func (c *Calculator) Run(ctx context.Context) error {
 // measureInterval is how often the server is asked how large its streams are.
 const measureInterval = 15 * time.Second
 
-// measure keeps the sizes of streams and bucket in the metrics.
-func (c *Calculator) measure(ctx context.Context, s *store) {
+// keepSizes keeps the sizes of streams and bucket in the metrics.
+func (c *Calculator) keepSizes(ctx context.Context, s *store) {
 	tick := time.NewTicker(measureInterval)
 	defer tick.Stop()
 	for {
-		for _, of := range []jetstream.Stream{s.events, s.samples, s.bucket} {
-			info, err := of.Info(ctx)
-			if err != nil {
-				continue // the next time; the metric keeps its last value
-			}
-			c.m.bytes.WithLabelValues(info.Config.Name).Set(float64(info.State.Bytes))
-			c.m.messages.WithLabelValues(info.Config.Name).Set(float64(info.State.Msgs))
-		}
+		c.m.measure(ctx, s)
 		select {
 		case <-ctx.Done():
 			return
@@ -129,8 +123,27 @@ func (c *Calculator) measure(ctx context.Context, s *store) {
 	}
 }
 
+// measure asks the server. A metric that it does not tell keeps its last value.
+func (m *metrics) measure(ctx context.Context, s *store) {
+	for _, of := range []jetstream.Stream{s.events, s.samples, s.bucket} {
+		var opts []jetstream.StreamInfoOpt
+		if of == s.bucket {
+			opts = append(opts, jetstream.WithSubjectFilter(stream.StateSubject(stream.AllSegments)))
+		}
+		info, err := of.Info(ctx, opts...)
+		if err != nil {
+			continue
+		}
+		m.bytes.WithLabelValues(info.Config.Name).Set(float64(info.State.Bytes))
+		m.messages.WithLabelValues(info.Config.Name).Set(float64(info.State.Msgs))
+		if of == s.bucket {
+			m.setKeys(info.State.Subjects)
+		}
+	}
+}
+
 func (c *Calculator) open(ctx context.Context) (*store, error) {
-	for retry := newBackoff(); ; {
+	for retry := newBackoff(&c.m.trouble); ; {
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
 		s, err := openStore(try, c.js)
 		cancel()
@@ -211,7 +224,7 @@ func (c *Calculator) supervise(ctx context.Context, s *store) {
 
 // keep runs one partition again and again until ctx ends.
 func (c *Calculator) keep(ctx context.Context, s *store, number int) {
-	for retry := newBackoff(); ctx.Err() == nil; {
+	for retry := newBackoff(&c.m.trouble); ctx.Err() == nil; {
 		err := c.runPartition(ctx, s, number)
 		if ctx.Err() != nil {
 			if err != nil && !errors.Is(err, context.Cause(ctx)) && !errors.Is(err, errLost) {
@@ -225,8 +238,8 @@ func (c *Calculator) keep(ctx context.Context, s *store, number int) {
 	}
 }
 
-// Ready reports whether the calculator can do its work: NATS is there, and it
-// knows which partitions are its own.
+// Ready reports whether the calculator can do its work: NATS is there, takes what
+// it is given, and the calculator knows which partitions are its own.
 func (c *Calculator) Ready() error {
 	if !c.nc.IsConnected() {
 		return errors.New("calculator: NATS is not connected")
@@ -235,6 +248,9 @@ func (c *Calculator) Ready() error {
 	defer c.mu.Unlock()
 	if c.living == nil {
 		return errors.New("calculator: has not joined the others yet")
+	}
+	if err := c.m.trouble.now(); err != nil {
+		return fmt.Errorf("calculator: NATS does not answer as it should: %w", err)
 	}
 	return nil
 }

@@ -167,6 +167,7 @@ func compare(t testing.TB, got, want []string) {
 // replica is a calculator of a test.
 type replica struct {
 	*calculator.Calculator
+	reg  *prometheus.Registry
 	nc   *nats.Conn
 	stop context.CancelFunc
 	done chan error
@@ -174,13 +175,13 @@ type replica struct {
 
 func start(t testing.TB, s *natstest.Server, settings stream.Settings, cfg calculator.Config) *replica {
 	t.Helper()
-	nc := s.Connect()
-	c, err := calculator.New(cfg, nc, settings.Partitions, natstest.Logger(t), prometheus.NewRegistry())
+	nc, reg := s.Connect(), prometheus.NewRegistry()
+	c, err := calculator.New(cfg, nc, settings.Partitions, natstest.Logger(t), reg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &replica{Calculator: c, nc: nc, stop: cancel, done: make(chan error, 1)}
+	r := &replica{Calculator: c, reg: reg, nc: nc, stop: cancel, done: make(chan error, 1)}
 	go func() { r.done <- c.Run(ctx) }()
 	t.Cleanup(func() { r.end(t) })
 	return r
@@ -199,6 +200,24 @@ func (r *replica) end(t testing.TB) {
 	case <-time.After(30 * time.Second):
 		t.Error("the calculator does not stop")
 	}
+}
+
+// metric is the value of a counter or gauge with one label.
+func (r *replica) metric(t testing.TB, name, label string) float64 {
+	t.Helper()
+	families, err := r.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && m.GetLabel()[0].GetValue() == label {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	t.Fatalf("no metric %s of %s", name, label)
+	return 0
 }
 
 func quick() calculator.Config {
@@ -304,6 +323,28 @@ func TestReplicasComeAndGo(t *testing.T) {
 	publish(t, js, parts[4], settings.Partitions)
 	until(t, "c owns all", func() bool { return len(owned(c)) == 16 })
 	await(t, js, want)
+}
+
+// The stream is smaller than what comes at once: a calculator that is at work misses
+// events that were removed before it came to them, and says so.
+func TestEventsRemovedAhead(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	settings := stream.DefaultSettings()
+	settings.Partitions, settings.EventsMaxBytes = 1, 300_000
+	js := s.JetStream(settings)
+	r := start(t, s, settings, quick())
+	until(t, "it owns the partition", func() bool { return len(owned(r)) == 1 })
+	events := load(t, "05-load-80-calls")
+	for range 5 {
+		publish(t, js, events, 1)
+	}
+	until(t, "the gap is counted", func() bool { return r.metric(t, "fsagent_event_gaps_total", "events") > 0 })
+	until(t, "it has read what is there", func() bool { return r.metric(t, "fsagent_events_behind", "0") == 0 })
+	r.end(t)
+	if n := r.metric(t, "fsagent_event_gaps_total", "state") + r.metric(t, "fsagent_event_gaps_total", "stream"); n != 0 {
+		t.Errorf("%v other gaps, want none", n)
+	}
 }
 
 // The server goes and comes back with its data.

@@ -13,7 +13,7 @@ import (
 
 // Config of a calculator.
 type Config struct {
-	// ID of this replica among the calculators; unique. Empty: host name,
+	// ID is that of this replica among the calculators; unique. Empty: host name,
 	// process id and a random suffix.
 	ID string `yaml:"id" env:"FSAGENT_CALCULATOR_ID"`
 	// Lease is after how long without a sign of life a replica counts as dead
@@ -21,7 +21,8 @@ type Config struct {
 	Lease time.Duration `yaml:"lease" env:"FSAGENT_CALCULATOR_LEASE"`
 	// FlushInterval is how long a sample waits for others to go with it.
 	FlushInterval time.Duration `yaml:"flush_interval" env:"FSAGENT_CALCULATOR_FLUSH_INTERVAL"`
-	// CheckpointInterval is how much work, in time, a successor repeats at most.
+	// CheckpointInterval is how much work, in time, a successor repeats, and the time
+	// that writing a checkpoint takes.
 	CheckpointInterval time.Duration `yaml:"checkpoint_interval" env:"FSAGENT_CALCULATOR_CHECKPOINT_INTERVAL"`
 	// Correlation is what correlation_id holds: "sip" (the leg's SIP Call-ID) or
 	// "call" (the uuid of the leg that originated the call).

@@ -22,6 +22,9 @@ type membership struct {
 	id    string
 	lease time.Duration
 	log   *slog.Logger
+
+	trouble *trouble
+	missed  int // heartbeats in a row that NATS did not take
 }
 
 // run tells changed the living, sorted, whenever they change, until ctx ends.
@@ -113,9 +116,20 @@ func (m *membership) heartbeat(ctx context.Context) {
 	ttl := max(2*m.lease, 2*time.Second).Round(time.Second)
 	// A heartbeat that does not arrive shows on the watch; the next one follows.
 	_, err := m.js.Publish(ctx, stream.StateSubject(stream.MemberKey(m.id)), []byte(m.id), jetstream.WithMsgTTL(ttl))
-	if err != nil && ctx.Err() == nil {
-		m.log.Debug("heartbeat", "err", err)
+	if err == nil || !m.js.Conn().IsConnected() { // that NATS is away is told by the connection
+		if m.missed >= 2 && err == nil {
+			m.log.Info("NATS takes heartbeats again")
+		}
+		m.missed = 0
+		return
 	}
+	if m.missed++; m.missed < 2 {
+		return
+	}
+	if m.missed == 2 {
+		m.log.Warn("NATS does not take heartbeats, other calculators may take the partitions", "err", err)
+	}
+	m.trouble.note("heartbeat", err)
 }
 
 // leave tells the others at once.

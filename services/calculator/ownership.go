@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/fsagent/fsagent/internal/stream"
@@ -19,6 +20,10 @@ import (
 // errLost is returned when another calculator has taken the partition: nothing
 // that this one still holds may be written.
 var errLost = errors.New("partition was taken by another calculator")
+
+// errAnew is returned when the events stream is another than the one that was
+// claimed.
+var errAnew = errors.New("the events stream was made anew")
 
 // The commit protocol. Numbers are sequences of the events stream.
 //
@@ -85,19 +90,77 @@ func openStore(ctx context.Context, js jetstream.JetStream) (*store, error) {
 }
 
 // owner reads the owner record of a partition. Without one, record is empty and
-// revision is 0.
+// revision is that of the marker of its deletion, or 0.
 func (s *store) owner(ctx context.Context, partition int) (record *fsagentv1.OwnerRecord, revision uint64, err error) {
 	record = &fsagentv1.OwnerRecord{}
-	entry, err := s.kv.Get(ctx, stream.OwnerKey(partition))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
+	msg, err := s.bucket.GetLastMsgForSubject(ctx, stream.StateSubject(stream.OwnerKey(partition)))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return record, 0, nil
 	} else if err != nil {
 		return nil, 0, fmt.Errorf("read owner of partition %d: %w", partition, err)
 	}
-	if err := proto.Unmarshal(entry.Value(), record); err != nil {
+	if len(msg.Data) == 0 {
+		return record, msg.Sequence, nil
+	}
+	if err := proto.Unmarshal(msg.Data, record); err != nil {
 		return nil, 0, fmt.Errorf("read owner of partition %d: %w", partition, err)
 	}
-	return record, entry.Revision(), nil
+	return record, msg.Sequence, nil
+}
+
+// values gives every key of the bucket that matches, with its value, to each, in
+// the order in which they were written.
+func (s *store) values(ctx context.Context, filter string, each func(key string, value []byte)) error {
+	watch, err := s.kv.Watch(ctx, filter, jetstream.IgnoreDeletes())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = watch.Stop() }() // it may have ended
+	// A watch whose consumer went away with a server says nothing more.
+	silence := time.NewTimer(loadTimeout)
+	defer silence.Stop()
+	for {
+		silence.Reset(loadTimeout)
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-silence.C:
+			return fmt.Errorf("nothing came for %v", loadTimeout)
+		case entry, ok := <-watch.Updates():
+			if !ok {
+				return errors.New("the watch ended")
+			}
+			if entry == nil {
+				return nil
+			}
+			each(entry.Key(), entry.Value())
+		}
+	}
+}
+
+// loadTimeout is how long the bucket may be silent while legs are loaded.
+const loadTimeout = 5 * time.Second
+
+// eventsNow returns the sequences of the first and the last message in the events
+// stream, and when the stream was made.
+func (s *store) eventsNow(ctx context.Context) (first, last uint64, created time.Time, err error) {
+	info, err := s.events.Info(ctx)
+	if err != nil {
+		return 0, 0, time.Time{}, fmt.Errorf("stream %s: %w", stream.Events, err)
+	}
+	return info.State.FirstSeq, info.State.LastSeq, info.Created, nil
+}
+
+// noEvent reports whether the stream has no event of the partition with a sequence
+// from first to last.
+func (s *store) noEvent(ctx context.Context, partition int, first, last uint64) (bool, error) {
+	msg, err := s.events.GetMsg(ctx, first, jetstream.WithGetMsgSubject(stream.EventFilter(partition)))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return true, nil
+	} else if err != nil {
+		return false, fmt.Errorf("next event of partition %d: %w", partition, err)
+	}
+	return msg.Sequence > last, nil
 }
 
 // claim takes the partition from whoever is in the record of that revision. It
@@ -106,7 +169,18 @@ func (s *store) owner(ctx context.Context, partition int) (record *fsagentv1.Own
 // begun anew.
 func (s *store) claim(ctx context.Context, partition int, id string, record *fsagentv1.OwnerRecord, revision uint64, created time.Time, m *metrics, log *slog.Logger) (*ownership, error) {
 	o := &ownership{js: s.js, kv: s.kv, samples: s.samples, log: log, m: m, partition: partition, replicated: s.replicated,
-		epoch: record.GetEpoch() + 1, record: record, revision: revision}
+		record: record, revision: revision}
+	retry := newBackoff(&o.m.trouble)
+	before := record.GetEpoch()
+	if before == 0 {
+		// The first owner; or the record was lost, and the tail still knows.
+		t, err := o.tailNow(ctx, retry)
+		if err != nil {
+			return nil, err
+		}
+		before = t.epoch
+	}
+	o.epoch = before + 1
 	next := proto.CloneOf(record)
 	next.SetOwner(id)
 	next.SetEpoch(o.epoch)
@@ -115,12 +189,17 @@ func (s *store) claim(ctx context.Context, partition int, id string, record *fsa
 		o.anew = true
 		next.SetCursor(0)
 		next.SetPublished(0)
+		next.SetIdleThrough(0)
+		next.SetSamplesSequence(0)
 		next.SetCores(nil)
+		// Also what a checkpoint that was not finished may have written counts no more.
+		unused := record.GetNextSegment() + 1<<20
+		next.SetFirstSegment(unused)
+		next.SetNextSegment(unused)
 	}
 	if err := o.writeRecord(ctx, next); err != nil {
 		return nil, err
 	}
-	retry := newBackoff()
 	for {
 		t, err := o.tailNow(ctx, retry)
 		if err != nil {
@@ -169,7 +248,7 @@ func (o *ownership) append(ctx context.Context, payload []byte, through uint64) 
 		stream.HeaderEpoch:   {strconv.FormatUint(o.epoch, 10)},
 	}}
 	mine := tail{through: through, epoch: o.epoch}
-	retry := newBackoff()
+	retry := newBackoff(&o.m.trouble)
 	for {
 		ack, failure := o.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(o.tail.sequence))
 		if failure == nil {
@@ -212,19 +291,53 @@ func (o *ownership) tailNow(ctx context.Context, retry *backoff) (tail, error) {
 	}
 }
 
+// readTail returns the last message of the partition that a calculator wrote, with
+// the sequence of the last one that anybody wrote: that is what the next goes on
+// top of.
 func (o *ownership) readTail(ctx context.Context) (tail, error) {
-	msg, err := o.samples.GetLastMsgForSubject(ctx, stream.SampleSubject(o.partition))
+	subject := stream.SampleSubject(o.partition)
+	msg, err := o.samples.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return tail{}, nil
 	} else if err != nil {
 		return tail{}, fmt.Errorf("read last samples of partition %d: %w", o.partition, err)
 	}
-	t := tail{sequence: msg.Sequence}
-	if t.through, err = strconv.ParseUint(msg.Header.Get(stream.HeaderThrough), 10, 64); err != nil {
-		return tail{}, fmt.Errorf("samples message %d: header %s: %w", msg.Sequence, stream.HeaderThrough, err)
+	t, err := readHeaders(msg.Header)
+	if err != nil {
+		o.m.reject("samples")
+		o.log.Error("a message on the subject of samples is none of a calculator, going on behind it", "subject", subject, "sequence", msg.Sequence, "err", err)
+		if t, err = o.lastOwn(ctx, msg.Sequence); err != nil {
+			return tail{}, err
+		}
 	}
-	if t.epoch, err = strconv.ParseUint(msg.Header.Get(stream.HeaderEpoch), 10, 64); err != nil {
-		return tail{}, fmt.Errorf("samples message %d: header %s: %w", msg.Sequence, stream.HeaderEpoch, err)
+	t.sequence = msg.Sequence
+	return t, nil
+}
+
+// lastOwn searches the partition's samples for the last message of a calculator,
+// from where they stood at the last checkpoint through a sequence.
+func (o *ownership) lastOwn(ctx context.Context, through uint64) (last tail, err error) {
+	for next := max(o.record.GetSamplesSequence(), 1); next <= through; next++ {
+		msg, err := o.samples.GetMsg(ctx, next, jetstream.WithGetMsgSubject(stream.SampleSubject(o.partition)))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return last, nil
+		} else if err != nil {
+			return tail{}, fmt.Errorf("search samples of partition %d: %w", o.partition, err)
+		}
+		if t, err := readHeaders(msg.Header); err == nil {
+			last = t
+		}
+		next = msg.Sequence
+	}
+	return last, nil
+}
+
+func readHeaders(h nats.Header) (t tail, err error) {
+	if t.through, err = strconv.ParseUint(h.Get(stream.HeaderThrough), 10, 64); err != nil {
+		return tail{}, fmt.Errorf("header %s: %w", stream.HeaderThrough, err)
+	}
+	if t.epoch, err = strconv.ParseUint(h.Get(stream.HeaderEpoch), 10, 64); err != nil {
+		return tail{}, fmt.Errorf("header %s: %w", stream.HeaderEpoch, err)
 	}
 	return t, nil
 }
@@ -233,8 +346,10 @@ func (o *ownership) readTail(ctx context.Context) (tail, error) {
 // events up to cursor, and no later one, have made of it.
 type checkpoint struct {
 	cursor uint64
+	idle   uint64 // the record's idle_through
+	tail   uint64 // the record's samples_sequence
 	cores  []*fsagentv1.Core
-	states []state
+	entries
 }
 
 // state is one key of the bucket to be written, or deleted if value is nil.
@@ -243,21 +358,29 @@ type state struct {
 	value []byte
 }
 
-// write stores a checkpoint whose samples are published: first the states, each
+// write stores a checkpoint whose samples are published: first the segments, each
 // on condition that we still own the partition, then the cursor, then the
 // deletions. It returns errLost, or the cause of ctx; other failures are retried.
 func (o *ownership) write(ctx context.Context, c checkpoint) error {
-	if err := o.writeStates(ctx, c.states, false); err != nil {
+	if err := o.writeStates(ctx, c.segments); err != nil {
 		return err
 	}
 	next := proto.CloneOf(o.record)
 	next.SetCursor(c.cursor)
 	next.SetPublished(c.cursor)
+	next.SetIdleThrough(c.idle)
+	next.SetSamplesSequence(c.tail)
 	next.SetCores(c.cores)
+	next.SetFirstSegment(c.first)
+	next.SetNextSegment(c.next)
 	if err := o.writeRecord(ctx, next); err != nil {
 		return err
 	}
-	return o.writeStates(ctx, c.states, true)
+	deletions := make([]state, len(c.waste))
+	for i, key := range c.waste {
+		deletions[i] = state{key: key}
+	}
+	return o.writeStates(ctx, deletions)
 }
 
 // release lets go of the partition, so that the next owner need not wait.
@@ -275,7 +398,7 @@ func (o *ownership) writeRecord(ctx context.Context, next *fsagentv1.OwnerRecord
 	if err != nil {
 		return fmt.Errorf("owner of partition %d: %w", o.partition, err)
 	}
-	retry := newBackoff()
+	retry := newBackoff(&o.m.trouble)
 	for {
 		revision, err := o.kv.Update(ctx, key, value, o.revision)
 		if err != nil {
@@ -301,25 +424,23 @@ func (o *ownership) writeRecord(ctx context.Context, next *fsagentv1.OwnerRecord
 		}
 		o.record, o.revision = next, revision
 		o.m.operations.WithLabelValues("owner").Inc()
+		o.m.checkpoint.WithLabelValues(strconv.Itoa(o.partition)).SetToCurrentTime()
 		return nil
 	}
 }
 
-// writeStates writes the states (or sends the deletions) of a checkpoint, each
-// on condition that the owner record is as we know it, and repeats those that
-// were not acknowledged.
-func (o *ownership) writeStates(ctx context.Context, states []state, deletions bool) error {
-	var pending []*nats.Msg
-	for _, s := range states {
-		if deletions == (s.value == nil) {
-			pending = append(pending, s.message())
-		}
+// writeStates writes (or deletes) keys of the bucket, each on condition that the
+// owner record is as we know it, and repeats those that were not acknowledged.
+func (o *ownership) writeStates(ctx context.Context, states []state) error {
+	pending := make([]*nats.Msg, len(states))
+	for i, s := range states {
+		pending[i] = s.message()
 	}
 	send, most := o.sendSingly, len(pending)
 	if o.replicated {
 		send, most = o.sendBatch, maxBatch
 	}
-	retry := newBackoff()
+	retry := newBackoff(&o.m.trouble)
 	for len(pending) > 0 {
 		chunk := pending[:min(most, len(pending))]
 		failed, err := send(ctx, chunk)
@@ -329,7 +450,7 @@ func (o *ownership) writeStates(ctx context.Context, states []state, deletions b
 		case refused(err):
 			return errLost
 		}
-		o.m.operations.WithLabelValues("leg").Add(float64(len(chunk) - len(failed)))
+		o.m.operations.WithLabelValues("segment").Add(float64(len(chunk) - len(failed)))
 		pending = append(failed, pending[len(chunk):]...)
 		if err != nil && !retry.wait(ctx, o.log, "write states", err) {
 			return context.Cause(ctx)
@@ -419,17 +540,21 @@ func refused(err error) bool {
 
 // backoff waits longer from try to try, and says only once why.
 type backoff struct {
-	next time.Duration
-	said bool
+	next    time.Duration
+	said    bool
+	trouble *trouble
 }
 
-func newBackoff() *backoff { return &backoff{next: 50 * time.Millisecond} }
+func newBackoff(t *trouble) *backoff { return &backoff{next: 50 * time.Millisecond, trouble: t} }
 
 // wait returns false when ctx has ended.
 func (b *backoff) wait(ctx context.Context, log *slog.Logger, doing string, err error) bool {
-	if !b.said && b.next > 500*time.Millisecond {
-		log.Warn("NATS does not answer as it should, trying again", "operation", doing, "err", err)
-		b.said = true
+	if b.next > 500*time.Millisecond {
+		if !b.said {
+			log.Warn("NATS does not answer as it should, trying again", "operation", doing, "err", err)
+			b.said = true
+		}
+		b.trouble.note(doing, err)
 	}
 	select {
 	case <-ctx.Done():
@@ -438,4 +563,31 @@ func (b *backoff) wait(ctx context.Context, log *slog.Logger, doing string, err 
 		b.next = min(2*b.next, 2*time.Second)
 		return true
 	}
+}
+
+// trouble is what was last tried again in vain, of all partitions.
+type trouble struct {
+	mu  sync.Mutex
+	err error
+	at  time.Time
+}
+
+// troubled is how long trouble is told after the last vain try: the longest wait
+// before another, and the time for an answer to that.
+const troubled = 8 * time.Second
+
+func (t *trouble) note(doing string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.err, t.at = fmt.Errorf("%s: %w", doing, err), time.Now()
+}
+
+// now returns the trouble there is, or nil.
+func (t *trouble) now() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Since(t.at) > troubled {
+		return nil
+	}
+	return t.err
 }

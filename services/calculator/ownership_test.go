@@ -24,6 +24,7 @@ type bench struct {
 	js     jetstream.JetStream
 	store  *store
 	m      *metrics
+	reg    *prometheus.Registry
 	stream time.Time
 }
 
@@ -35,7 +36,8 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{t: t, srv: srv, js: js, store: s, m: newMetrics(prometheus.NewRegistry(), 16), stream: time.UnixMicro(1_000_000)}
+	reg := prometheus.NewRegistry()
+	return &bench{t: t, srv: srv, js: js, store: s, m: newMetrics(reg, 16), reg: reg, stream: time.UnixMicro(1_000_000)}
 }
 
 func (b *bench) claim(id string) *ownership {
@@ -76,6 +78,45 @@ func (b *bench) messages() uint64 {
 	return info.State.Msgs
 }
 
+// A partition that moves on while it is being claimed is let go, at whatever point
+// that is: the next owner would wait (handOver) for this one, which lives.
+func TestMovesOnDuringClaim(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	c, err := New(DefaultConfig(), b.js.Conn(), 16, natstest.Logger(t), prometheus.NewRegistry())
+	b.must(err)
+	claims := 0
+	for i := range 40 {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- c.runPartition(ctx, b.store, 3) }()
+		if i%2 == 0 { // as soon as the claim shows; else at various points before and in it
+			for {
+				record, _, err := b.store.owner(t.Context(), 3)
+				b.must(err)
+				if record.GetOwner() == c.id {
+					break
+				}
+			}
+		} else {
+			time.Sleep(time.Duration(i) * 50 * time.Microsecond)
+		}
+		cancel(errMoved)
+		if err := <-ended; err != nil && !errors.Is(err, errMoved) && !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		record, _, err := b.store.owner(t.Context(), 3)
+		b.must(err)
+		if record.GetOwner() != "" {
+			t.Fatalf("run %d: the partition still belongs to %s", i, record.GetOwner())
+		}
+		claims = int(record.GetEpoch())
+	}
+	if claims < 20 {
+		t.Errorf("%d of 40 had claimed, want at least those that waited for it", claims)
+	}
+}
+
 // Of two that claim the same record one wins, and the other learns it at once.
 func TestClaimRace(t *testing.T) {
 	t.Parallel()
@@ -110,7 +151,7 @@ func TestSuccessorFencesOff(t *testing.T) {
 	b := newBench(t)
 	old := b.claim("old")
 	b.must(b.publish(old, 10))
-	b.must(old.write(t.Context(), checkpoint{cursor: 10, states: []state{{"leg.3.c.a", []byte("1")}}}))
+	b.must(old.write(t.Context(), checkpoint{cursor: 10, entries: entries{segments: []state{{"segment.3.0", []byte("1")}}, next: 1}}))
 	b.must(b.publish(old, 20))
 
 	next := b.claim("next")
@@ -119,14 +160,14 @@ func TestSuccessorFencesOff(t *testing.T) {
 	}
 	before := b.messages()
 	b.lost("samples", b.publish(old, 30))
-	b.lost("a state", old.writeStates(t.Context(), []state{{"leg.3.c.a", []byte("2")}}, false))
-	b.lost("a deletion", old.writeStates(t.Context(), []state{{key: "leg.3.c.a"}}, true))
+	b.lost("a segment", old.writeStates(t.Context(), []state{{"segment.3.0", []byte("2")}}))
+	b.lost("a deletion", old.writeStates(t.Context(), []state{{key: "segment.3.0"}}))
 	b.lost("the cursor", old.write(t.Context(), checkpoint{cursor: 30}))
 	b.lost("the release", old.release(t.Context()))
 	if got := b.messages(); got != before {
 		t.Errorf("%d messages came in", got-before)
 	}
-	entry, err := b.store.kv.Get(t.Context(), "leg.3.c.a")
+	entry, err := b.store.kv.Get(t.Context(), "segment.3.0")
 	if err != nil || string(entry.Value()) != "1" {
 		t.Errorf("the state is %v, %v", entry, err)
 	}
@@ -196,21 +237,30 @@ func TestRecordGone(t *testing.T) {
 	b.lost("the cursor", o.write(t.Context(), checkpoint{cursor: 10}))
 }
 
-// The events stream was made anew: sequences begin again, and what the record
-// says of the old ones must not silence the new.
+// The events stream was made anew: sequences begin again, and what the record and
+// the states say of the old ones must not silence the new, nor must what a
+// checkpoint has written that was not finished.
 func TestStreamMadeAnew(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
-	o := b.claim("a")
-	b.must(b.publish(o, 1000))
-	b.must(o.write(t.Context(), checkpoint{cursor: 1000, cores: []*fsagentv1.Core{{}}}))
-	b.stream = b.stream.Add(time.Hour)
-	next := b.claim("b")
+	d := newDesk(t)
+	d.event("CHANNEL_CREATE", "u1")
+	d.checkpoint(false)
+	d.must(d.publish(d.o, 1000))
+	d.must(d.o.write(t.Context(), checkpoint{cursor: 1000, cores: []*fsagentv1.Core{{}}, entries: entries{next: 1}}))
+	d.event("CHANNEL_CREATE", "u2")
+	d.must(d.o.writeStates(t.Context(), d.cut(d.table, false).segments))
+	d.stream = d.stream.Add(time.Hour)
+	next := d.claim("b")
 	if !next.anew || next.record.GetCursor() != 0 || next.tail.through != 0 || len(next.record.GetCores()) != 0 {
 		t.Errorf("anew %v, cursor %d, silent up to %d", next.anew, next.record.GetCursor(), next.tail.through)
 	}
-	if again := b.claim("c"); again.anew || again.tail.through != 0 {
+	// It ends before its first checkpoint.
+	if again := d.claim("c"); again.anew || again.tail.through != 0 {
 		t.Errorf("anew %v, silent up to %d", again.anew, again.tail.through)
+	}
+	loaded, journal := d.successor()
+	if live, ended := loaded.Len(); live+ended != 0 || len(journal.waste) != 2 {
+		t.Errorf("%d legs of the old stream were loaded, %d segments are waste", live+ended, len(journal.waste))
 	}
 }
 
@@ -219,28 +269,65 @@ func TestDeletionMarkerHasTTL(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	o := b.claim("a")
-	b.must(o.write(t.Context(), checkpoint{cursor: 1, states: []state{{"leg.3.c.a", []byte("1")}}}))
-	b.must(o.write(t.Context(), checkpoint{cursor: 2, states: []state{{key: "leg.3.c.a"}}}))
-	if _, err := b.store.kv.Get(t.Context(), "leg.3.c.a"); !errors.Is(err, jetstream.ErrKeyNotFound) {
+	b.must(o.write(t.Context(), checkpoint{cursor: 1, entries: entries{segments: []state{{"segment.3.0", []byte("1")}}, next: 1}}))
+	b.must(o.write(t.Context(), checkpoint{cursor: 2, entries: entries{first: 1, next: 1, waste: []string{"segment.3.0"}}}))
+	if _, err := b.store.kv.Get(t.Context(), "segment.3.0"); !errors.Is(err, jetstream.ErrKeyNotFound) {
 		t.Errorf("got %v, want ErrKeyNotFound", err)
 	}
 	s, err := b.js.Stream(t.Context(), stream.StateStream)
 	b.must(err)
-	msg, err := s.GetLastMsgForSubject(t.Context(), stream.StateSubject("leg.3.c.a"))
+	msg, err := s.GetLastMsgForSubject(t.Context(), stream.StateSubject("segment.3.0"))
 	b.must(err)
 	if msg.Header.Get(jetstream.MsgTTLHeader) == "" {
 		t.Errorf("the marker stays for ever: %v", msg.Header)
 	}
 }
 
-func TestTailWithoutHeaders(t *testing.T) {
+// The bucket was lost and the samples were not: the next epoch is above theirs, and
+// what is out already is not published again.
+func TestBucketLost(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	_, err := b.js.PublishMsg(t.Context(), &nats.Msg{Subject: stream.SampleSubject(3), Data: []byte("foreign")})
-	b.must(err)
-	o := &ownership{samples: b.store.samples, partition: 3}
-	if _, err := o.readTail(t.Context()); err == nil {
-		t.Error("a foreign message was taken for samples")
+	for range 3 {
+		b.claim("a")
+	}
+	o := b.claim("a")
+	b.must(b.publish(o, 10))
+	b.must(b.store.kv.Purge(t.Context(), stream.OwnerKey(3)))
+	if next := b.claim("b"); next.epoch != o.epoch+1 || next.tail.through != 10 || next.record.GetCursor() != 0 {
+		t.Errorf("epoch %d after %d, silent up to %d, cursor %d", next.epoch, o.epoch, next.tail.through, next.record.GetCursor())
+	}
+}
+
+// A message of somebody else on the subject of samples is said and counted; the
+// chain goes on behind it from what calculators wrote before.
+func TestForeignSamples(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	foreign := func() {
+		_, err := b.js.PublishMsg(t.Context(), &nats.Msg{Subject: stream.SampleSubject(3), Data: []byte("foreign")})
+		b.must(err)
+	}
+	foreign()
+	o := b.claim("a")
+	if o.tail.through != 0 {
+		t.Errorf("silent up to %d with nothing published", o.tail.through)
+	}
+	b.must(b.publish(o, 5))
+	b.must(o.write(t.Context(), checkpoint{cursor: 5, tail: o.tail.sequence}))
+	foreign()
+	o = b.claim("a")
+	b.must(b.publish(o, 10))
+	foreign()
+	foreign()
+	b.lost("samples on a tail that is not ours", b.publish(o, 20))
+	next := b.claim("a")
+	if next.tail.through != 10 {
+		t.Errorf("silent up to %d, want 10", next.tail.through)
+	}
+	b.must(b.publish(next, 20))
+	if n := counterValue(t, b.m.rejects.WithLabelValues("samples")); n == 0 {
+		t.Error("foreign messages were not counted")
 	}
 }
 
@@ -253,35 +340,14 @@ func TestEventsAgedOut(t *testing.T) {
 	b.must(o.write(t.Context(), checkpoint{cursor: 10}))
 	p := &partition{own: o, m: b.m, log: natstest.Logger(t), table: leg.NewTable(leg.DefaultParams()), applied: 10}
 	b.must(p.load(t.Context(), b.store, 500))
-	if n := counterValue(t, b.m.gaps); n != 1 {
+	if n := counterValue(t, b.m.gaps.WithLabelValues(gapEvents)); n != 1 {
 		t.Errorf("%v gaps counted, want 1", n)
 	}
 	b.must(p.load(t.Context(), b.store, 11))
-	if n := counterValue(t, b.m.gaps); n != 1 {
+	p.idle = 499 // it was idle until then
+	b.must(p.load(t.Context(), b.store, 500))
+	if n := counterValue(t, b.m.gaps.WithLabelValues(gapEvents)); n != 1 {
 		t.Errorf("%v gaps counted, want 1: nothing is missing", n)
-	}
-}
-
-// A state that cannot be read is said and counted; the others are loaded.
-func TestStateUnreadable(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	o := b.claim("a")
-	table := leg.NewTable(leg.DefaultParams())
-	event := "Event-Name: CHANNEL_CREATE\nCore-UUID: c\nEvent-Date-Timestamp: 1700000000000000\nEvent-Sequence: 1\nUnique-ID: u\n\n"
-	if got := table.Apply(1, "fs-1", []byte(event), func(*fsagentv1.Sample) {}); got != leg.Applied {
-		t.Fatal(got)
-	}
-	b.must(o.write(t.Context(), checkpoint{cursor: 1, states: []state{
-		{"leg.3.c.bad", []byte("\xff\xff\xff")}, {"leg.3.c.u", table.Changes()[0].State},
-	}}))
-	p := &partition{own: o, m: b.m, log: natstest.Logger(t), table: leg.NewTable(leg.DefaultParams()), applied: 1}
-	b.must(p.load(t.Context(), b.store, 1))
-	if live, _ := p.table.Len(); live != 1 {
-		t.Errorf("%d legs loaded, want 1", live)
-	}
-	if n := counterValue(t, b.m.rejects.WithLabelValues("state")); n != 1 {
-		t.Errorf("%v unreadable states counted, want 1", n)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -34,11 +33,17 @@ type partition struct {
 	batch    []byte // encoded SampleBatch of samples not yet published
 	samples  int    // in batch
 	stepped  int    // events since the last checkpoint
+	steps    uint64 // events since the claim
 	stopping bool
-	// forgotten are keys of the bucket that say nothing any more, to be deleted
-	// with the first checkpoint.
-	forgotten []string
-	full      chan struct{} // batch or stepped has reached its limit
+	journal  journal
+	behind   bool          // some event stepped since look was not the last one of the partition
+	full     chan struct{} // batch or stepped has reached its limit
+
+	// What rest and look know.
+	seen uint64 // steps when rest was there last
+	end  uint64 // of the events stream then
+	idle uint64 // through here the partition has no event after applied
+	safe uint64 // through here no event was removed unread, or it was said
 }
 
 // runPartition claims a partition, works until ctx ends or another takes it,
@@ -54,18 +59,21 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", stream.Events, err)
 	}
-	own, err := s.claim(ctx, number, c.id, record, revision, events.Created, c.m, log)
+	// A claim that is begun is brought to an end, so that what it has taken is let go.
+	finishing, cancel := withGrace(ctx, finishTimeout)
+	defer cancel()
+	own, err := s.claim(finishing, number, c.id, record, revision, events.Created, c.m, log)
 	if err != nil {
 		return err
 	}
 	p := &partition{
 		own: own, cfg: c.cfg, m: c.m, log: log,
-		table: leg.NewTable(c.cfg.Params()), applied: own.record.GetCursor(), silent: own.tail.through,
+		table: leg.NewTable(c.cfg.Params()), applied: own.record.GetCursor(), silent: own.tail.through, idle: own.record.GetIdleThrough(),
 		full: make(chan struct{}, 1),
 	}
 	p.room.L = &p.mu
 	if err := p.load(ctx, s, events.State.FirstSeq); err != nil {
-		return err
+		return p.giveBack(ctx, finishing, err)
 	}
 	live, _ := p.table.Len()
 	// From nobody is the course of things; from another it is news.
@@ -79,8 +87,8 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 	c.setOwned(number, true)
 	defer c.setOwned(number, false)
 	defer c.m.owned.Dec()
-	defer c.m.setLegs(number, 0, 0)
-	err = p.work(ctx, s)
+	defer c.m.letGo(number)
+	err = p.work(ctx, finishing, s)
 	if err != nil {
 		log.Info("partition lost", "err", err, "applied", p.applied)
 	} else {
@@ -89,10 +97,20 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 	return err
 }
 
+// giveBack lets go of a partition on which no work was begun, if that is because ctx
+// has ended: the next owner would wait for as long as this one lives. Otherwise it
+// returns err, which says why there was none.
+func (p *partition) giveBack(ctx, finishing context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return p.own.release(finishing)
+}
+
 // await returns the owner record when the partition may be claimed: it is free,
 // its owner is dead, or has had the time to finish.
 func (c *Calculator) await(ctx context.Context, s *store, number int) (*fsagentv1.OwnerRecord, uint64, error) {
-	retry := newBackoff()
+	retry := newBackoff(&c.m.trouble)
 	for waited := time.Duration(0); ; {
 		record, revision, err := s.owner(ctx, number)
 		if err != nil {
@@ -123,72 +141,102 @@ const handOver = 5 * time.Second
 // sequence of the oldest event in the stream.
 func (p *partition) load(ctx context.Context, s *store, first uint64) error {
 	p.table.LoadCores(p.own.record.GetCores())
+	p.safe = max(p.applied, p.idle)
 	switch {
 	case p.own.anew:
-		p.m.gaps.Inc()
+		p.m.gaps.WithLabelValues(gapStream).Inc()
 		p.log.Error("the events stream was made anew: what was not read of the old one is lost, and its legs are forgotten")
-	case p.applied > 0 && first > p.applied+1:
-		p.m.gaps.Inc()
-		p.log.Error("events were removed from the stream before they were read: numbers of this time are missing", "from", p.applied+1, "to", first-1)
+	case p.applied > 0:
+		p.check(first)
 	}
-	watch, err := s.kv.Watch(ctx, stream.LegFilter(p.own.partition), jetstream.IgnoreDeletes())
-	if err != nil {
-		return fmt.Errorf("load legs of partition %d: %w", p.own.partition, err)
+	p.safe = max(p.safe, first-min(first, 1)) // what was gone when we came is not ours to miss
+	if err := p.journal.load(ctx, s, p.own, p.table); err != nil {
+		return err
 	}
-	defer func() { _ = watch.Stop() }() // it may have ended
-	// A watch whose consumer went away with a server says nothing more.
-	silence := time.NewTimer(loadTimeout)
-	defer silence.Stop()
+	p.m.setSegments(p.own.partition, p.journal.extent())
+	return nil
+}
+
+// check says so if events were removed from the stream that this partition may not
+// have read. first is the sequence of the oldest one there is. The caller holds mu,
+// unless nobody else has the partition yet.
+func (p *partition) check(first uint64) {
+	if first <= p.safe+1 {
+		return
+	}
+	p.m.gaps.WithLabelValues(gapEvents).Inc()
+	p.log.Error("events were removed from the stream, perhaps some of this partition that were not read: numbers of this time may be missing",
+		"from", p.safe+1, "to", first-1)
+	p.safe = first - 1
+}
+
+// lookInterval is how often a partition that is behind looks whether the stream has
+// lost what it has yet to read. It must be short: read on, it would not be seen.
+const lookInterval = time.Second
+
+// watch looks until ctx ends. It waits for the server, so it is not for those on whom
+// samples wait.
+func (p *partition) watch(ctx context.Context, s *store) {
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
 	for {
-		silence.Reset(loadTimeout)
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-silence.C:
-			return fmt.Errorf("load legs of partition %d: nothing came for %v", p.own.partition, loadTimeout)
-		case entry, ok := <-watch.Updates():
-			if !ok {
-				return fmt.Errorf("load legs of partition %d: the watch ended", p.own.partition)
-			}
-			if entry == nil {
-				return nil
-			}
-			if p.own.anew {
-				p.forgotten = append(p.forgotten, entry.Key())
-				continue
-			}
-			if _, err := p.table.LoadLeg(entry.Value()); err != nil {
-				// It will be made anew from the events that follow.
-				p.m.reject("state")
-				p.log.Error("state of a leg cannot be read", "key", entry.Key(), "revision", entry.Revision(), "err", err)
-			}
+			return
+		case <-tick.C:
+			p.look(ctx, s)
 		}
 	}
 }
 
-// loadTimeout is how long the bucket may be silent while legs are loaded.
-const loadTimeout = 5 * time.Second
+// look finds events that were removed while the partition was behind. Up to where it
+// was at the look before everything was read; if what followed has been removed since,
+// it may have been removed unread.
+func (p *partition) look(ctx context.Context, s *store) {
+	p.mu.Lock()
+	behind, applied := p.behind, p.applied
+	p.behind = false
+	p.mu.Unlock()
+	var first uint64
+	if behind {
+		var err error
+		if first, _, _, err = s.eventsNow(ctx); err != nil {
+			p.mu.Lock()
+			p.behind = true // the next time
+			p.mu.Unlock()
+			return
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.check(first)
+	p.safe = max(p.safe, applied)
+}
 
-// work consumes until ctx ends, then finishes: flush, checkpoint, release.
-func (p *partition) work(ctx context.Context, s *store) error {
+// work consumes until ctx ends, then finishes, as long as finishing lasts: flush,
+// checkpoint, release.
+func (p *partition) work(ctx, finishing context.Context, s *store) error {
 	consumer, err := s.js.OrderedConsumer(ctx, stream.Events, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{stream.EventFilter(p.own.partition)},
 		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:    p.applied + 1,
 	})
 	if err != nil {
-		return fmt.Errorf("consume partition %d: %w", p.own.partition, err)
+		return p.giveBack(ctx, finishing, fmt.Errorf("consume partition %d: %w", p.own.partition, err))
 	}
 	consuming, err := consumer.Consume(p.step, jetstream.PullMaxMessages(500), jetstream.PullHeartbeat(time.Second), jetstream.PullExpiry(10*time.Second),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 			p.log.Debug("consumer of events", "err", err)
 		}))
 	if err != nil {
-		return fmt.Errorf("consume partition %d: %w", p.own.partition, err)
+		return p.giveBack(ctx, finishing, fmt.Errorf("consume partition %d: %w", p.own.partition, err))
 	}
-	finishing, cancel := withGrace(ctx, finishTimeout)
-	defer cancel()
-	err = p.commit(ctx, finishing)
+	watching, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { p.watch(watching, s) })
+	err = p.commit(ctx, finishing, s)
+	stop()
+	watch.Wait()
 
 	p.mu.Lock()
 	p.stopping = true
@@ -235,6 +283,8 @@ func (p *partition) step(msg jetstream.Msg) {
 	}
 	p.applied = seq
 	p.stepped++
+	p.steps++
+	p.behind = p.behind || meta.NumPending > 0
 	p.m.behind[p.own.partition].Set(float64(meta.NumPending))
 	if p.samples >= flushSamples || len(p.batch) >= flushBytes || p.stepped >= checkpointEvents {
 		select {
@@ -270,9 +320,12 @@ func (p *partition) apply(seq uint64, instance string, payload []byte) {
 
 // commit publishes and checkpoints until ctx ends or the partition is lost. What
 // it has begun by then it brings to an end, as long as finishing lasts.
-func (p *partition) commit(ctx, finishing context.Context) (err error) {
+func (p *partition) commit(ctx, finishing context.Context, s *store) (err error) {
 	flush := time.NewTicker(p.cfg.FlushInterval)
 	defer flush.Stop()
+	rest := time.NewTicker(restInterval)
+	defer rest.Stop()
+	tidy := false // all legs are to be written
 	lastCheckpoint := time.Now()
 	var writing chan error // of the checkpoint being written, if any
 	defer func() {
@@ -292,10 +345,17 @@ func (p *partition) commit(ctx, finishing context.Context) (err error) {
 			continue
 		case <-p.full:
 		case <-flush.C:
+		case <-rest.C:
+			if writing == nil {
+				if tidy, err = p.rest(finishing, s); err != nil {
+					return err
+				}
+			}
 		}
 		p.mu.Lock()
-		due := writing == nil && p.stepped > 0 && (p.stepped >= checkpointEvents || time.Since(lastCheckpoint) >= p.cfg.CheckpointInterval)
-		batch, through, cut := p.take(due)
+		due := writing == nil && (tidy || p.stepped > 0 && (p.stepped >= checkpointEvents || time.Since(lastCheckpoint) >= p.cfg.CheckpointInterval))
+		batch, through, cut := p.take(due, tidy)
+		tidy = false
 		p.mu.Unlock()
 		if len(batch) > 0 {
 			if err := p.own.publish(finishing, batch, through); err != nil {
@@ -305,6 +365,7 @@ func (p *partition) commit(ctx, finishing context.Context) (err error) {
 		if due {
 			lastCheckpoint = time.Now()
 			writing = make(chan error, 1)
+			cut.tail = p.own.tail.sequence
 			go func() { writing <- p.own.write(finishing, cut) }()
 		}
 	}
@@ -314,22 +375,62 @@ func (p *partition) commit(ctx, finishing context.Context) (err error) {
 // more, and no checkpoint is being written.
 func (p *partition) finish(ctx context.Context) error {
 	p.mu.Lock()
-	batch, through, cut := p.take(true)
+	batch, through, cut := p.take(true, false)
 	p.mu.Unlock()
 	if len(batch) > 0 {
 		if err := p.own.publish(ctx, batch, through); err != nil {
 			return err
 		}
 	}
+	cut.tail = p.own.tail.sequence
 	if err := p.own.write(ctx, cut); err != nil {
 		return err
 	}
 	return p.own.release(ctx)
 }
 
+// restInterval is how often a partition looks whether it has nothing to do.
+const restInterval = 15 * time.Second
+
+// rest uses the time in which no event comes: it learns how far the events stream
+// has gone on without one of the partition, and reports whether a checkpoint of
+// all legs is worth while. It is called when no checkpoint is being written, and
+// fails with errAnew: the consumer waits for sequences that the new stream may not
+// reach for long.
+func (p *partition) rest(ctx context.Context, s *store) (tidy bool, err error) {
+	p.mu.Lock()
+	resting := p.steps == p.seen
+	p.seen = p.steps
+	applied, end, wasteful := p.applied, p.end, p.journal.wasteful()
+	p.mu.Unlock()
+	first, last, created, err := s.eventsNow(ctx)
+	if err != nil {
+		return false, nil // the next time
+	}
+	if created.UnixMicro() != p.own.record.GetStreamCreatedUs() {
+		return false, errAnew
+	}
+	if p.end = last; !resting {
+		return false, nil
+	}
+	p.mu.Lock()
+	p.check(first) // before what was removed unread looks like what never was
+	p.mu.Unlock()
+	if end > max(applied, p.idle) {
+		none, err := s.noEvent(ctx, p.own.partition, applied+1, end)
+		if err == nil && none {
+			p.idle, wasteful = end, true
+			p.mu.Lock()
+			p.safe = max(p.safe, end)
+			p.mu.Unlock()
+		}
+	}
+	return wasteful, nil
+}
+
 // take cuts off what is to be published and, if asked, the state that goes with
-// it. The caller holds mu.
-func (p *partition) take(withState bool) (batch []byte, through uint64, cut checkpoint) {
+// it, or all state. The caller holds mu.
+func (p *partition) take(withState, all bool) (batch []byte, through uint64, cut checkpoint) {
 	batch, through = p.batch, p.applied
 	p.batch, p.samples = nil, 0
 	p.room.Broadcast()
@@ -337,26 +438,8 @@ func (p *partition) take(withState bool) (batch []byte, through uint64, cut chec
 		p.stepped = 0
 		live, ended := p.table.Len()
 		p.m.setLegs(p.own.partition, live, ended)
-		cut = checkpoint{cursor: p.applied, cores: p.table.Cores(), states: p.states()}
+		cut = checkpoint{cursor: p.applied, idle: p.idle, cores: p.table.Cores(), entries: p.journal.cut(p.table, all)}
+		p.m.setSegments(p.own.partition, p.journal.extent())
 	}
 	return batch, through, cut
-}
-
-// states are the keys of the bucket that have changed since the last checkpoint.
-// The caller holds mu.
-func (p *partition) states() []state {
-	changes := p.table.Changes()
-	out := make([]state, 0, len(changes)+len(p.forgotten))
-	for _, c := range changes {
-		s := state{stream.LegKey(p.own.partition, c.Key.CoreUUID, c.Key.UniqueID), c.State}
-		out = append(out, s)
-		if i := slices.Index(p.forgotten, s.key); i >= 0 {
-			p.forgotten = slices.Delete(p.forgotten, i, i+1)
-		}
-	}
-	for _, key := range p.forgotten {
-		out = append(out, state{key: key})
-	}
-	p.forgotten = nil
-	return out
 }

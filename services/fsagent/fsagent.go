@@ -70,6 +70,11 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger, reg *prometheus.Reg
 	if err := stream.EnsureRetry(ctx, js, cfg.Storage, log); err != nil {
 		return p, err
 	}
+	if p.server == nil {
+		stream.TellLimits(ctx, js, cfg.Storage, log)
+	} else if err := stream.ApplyLimits(ctx, js, cfg.Storage, log); err != nil {
+		return p, err
+	}
 	p.keep = func(ctx context.Context) error { return stream.Keep(ctx, js, cfg.Storage, log) }
 	if p.Collector, err = collector.New(cfg.Collector, p.NATS, cfg.Storage.Partitions, log.With("service", "collector"), reg); err != nil {
 		return p, err

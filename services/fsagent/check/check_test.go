@@ -211,6 +211,10 @@ func TestNATSElsewhere(t *testing.T) {
 	if f := look(); f.Status != check.OK || !strings.Contains(f.Text, "are there") {
 		t.Errorf("after: got %+v", f)
 	}
+	cfg.Storage.EventsMaxAge = 48 * time.Hour
+	if f := find(t, check.Run(t.Context(), cfg, check.Options{}), "limits"); f.Status != check.OK || !strings.Contains(f.Text, "24h0m0s") || !strings.Contains(f.Advice, "limits --apply") {
+		t.Errorf("another limit: got %+v", f)
+	}
 	cfg.Storage.Storage = stream.Memory
 	if f := look(); f.Status != check.Failed || !strings.Contains(f.Text, "storage") {
 		t.Errorf("other settings: got %+v", f)

@@ -47,6 +47,10 @@ func checkNATS(ctx context.Context, cfg fsagent.Config, n *notes) {
 
 func checkStreams(ctx context.Context, js jetstream.JetStream, s stream.Settings, n *notes) {
 	missing, err := stream.Compare(ctx, js, s)
+	var differ []stream.Limit
+	if err == nil {
+		differ, err = stream.Limits(ctx, js, s)
+	}
 	switch {
 	case errors.Is(err, stream.ErrSettings):
 		n.add("streams", Failed, "", "%v", err)
@@ -56,6 +60,9 @@ func checkStreams(ctx context.Context, js jetstream.JetStream, s stream.Settings
 		n.add("streams", OK, "", "%d are not there yet; fsagent makes them when it starts", missing)
 	default:
 		n.add("streams", OK, "", "are there, with the settings that fsagent needs")
+	}
+	for _, l := range differ {
+		n.add("limits", OK, "fsagent limits --apply makes it as configured", "%s", l)
 	}
 }
 

@@ -33,7 +33,10 @@ func commands() []command {
 		{"demo", "show the whole pipeline on recorded calls", runDemo},
 		{"check", "say what works and what is missing for call quality", runCheck},
 		{"explain", "say how the numbers of a leg were made, event by event", runExplain},
+		{"replay", "compute the past again from the stored events, as it was or with other settings", runReplay},
 		{"deadletter", "list, show or retry what no endpoint took", runDeadLetter},
+		{"limits", "show where the streams keep more or less than is configured, or change that", runLimits},
+		{"keys", "make the keys by which the services sign in to NATS", runKeys},
 		{"simulate", "be one or more FreeSWITCH servers that play recorded calls", simulate},
 	}
 }
@@ -55,6 +58,9 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	case name == "version" || name == "--version":
 		fmt.Fprintln(stdout, "fsagent", service.Version())
 		return service.ExitOK
+	}
+	if service.Asks(name) {
+		return ask(ctx, call{flag.NewFlagSet("fsagent "+name, flag.ContinueOnError), environ, stdout, stderr}, name, args)
 	}
 	for _, cmd := range commands() {
 		if cmd.name != name {
@@ -111,5 +117,5 @@ func usage(w io.Writer) {
 	for _, c := range commands() {
 		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.purpose)
 	}
-	fmt.Fprint(w, "  version    print the version\n\nfsagent <command> --help tells a command's flags; docs/configuration.md all settings.\n")
+	fmt.Fprint(w, "  health     ask the fsagent that runs here how it is; ready: whether it can do its work\n  version    print the version\n\nfsagent <command> --help tells a command's flags; docs/configuration.md all settings.\n")
 }

@@ -44,15 +44,11 @@ func runDeadLetter(ctx context.Context, c call, args []string) error {
 	if err := config.Load(&settings, *path, c.environ); err != nil {
 		return err
 	}
-	nc, err := dial(settings.Config, c)
+	js, err := dial(settings.Config, "fsagent-deadletter", c)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return fmt.Errorf("JetStream: %w", err)
-	}
+	defer js.Conn().Close()
 	box, err := deadletter.Open(ctx, js)
 	if err != nil {
 		return err
@@ -142,8 +138,9 @@ func (l *letters) runAll(ctx context.Context, c call, box *deadletter.Box) error
 	return err
 }
 
-// dial the server that the services use, and fail if it is not there now.
-func dial(cfg fsagent.Config, c call) (*nats.Conn, error) {
+// dial the server that the services use, and fail if it is not there now. name is the
+// one of a client that the permissions of NATS know. The connection is to be closed.
+func dial(cfg fsagent.Config, name string, c call) (jetstream.JetStream, error) {
 	how := cfg.NATS.Connection
 	if how.URL == "" {
 		if cfg.NATS.Listen == "" {
@@ -152,5 +149,14 @@ func dial(cfg fsagent.Config, c call) (*nats.Conn, error) {
 		how.URL = "nats://" + cfg.NATS.Listen
 	}
 	log := slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	return stream.Connect(how, "fsagent-deadletter", log, nats.RetryOnFailedConnect(false), nats.Timeout(5*time.Second))
+	nc, err := stream.Connect(how, name, log, nats.RetryOnFailedConnect(false), nats.Timeout(5*time.Second))
+	if err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("JetStream: %w", err)
+	}
+	return js, nil
 }

@@ -12,7 +12,7 @@ const defaultSpeed = 4
 func runDemo(ctx context.Context, c call, args []string) error {
 	var o demo.Options
 	c.flags.BoolVar(&o.Once, "once", false, "end when the recordings are through, and print every leg")
-	c.flags.Float64Var(&o.Speed, "speed", defaultSpeed, "play the recordings `n` times as fast as they were recorded")
+	c.flags.Float64Var(&o.Speed, "speed", defaultSpeed, "play the recordings `n` times as fast as they were recorded, until their times have caught up with the clock")
 	if err := c.parse(args); err != nil {
 		return err
 	}

@@ -10,15 +10,12 @@ import (
 	"os"
 	"slices"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/fsagent/fsagent/internal/config"
-	"github.com/fsagent/fsagent/internal/natsserver"
 	"github.com/fsagent/fsagent/internal/recording"
 	"github.com/fsagent/fsagent/internal/stream"
 	"github.com/fsagent/fsagent/services/fsagent"
 	"github.com/fsagent/fsagent/services/fsagent/explain"
+	"github.com/fsagent/fsagent/services/fsagent/history"
 )
 
 // reading is the settings as of fsagent run, for a command that reads only: it
@@ -39,7 +36,7 @@ func runExplain(ctx context.Context, c call, args []string) error {
 	only := c.flags.String("leg", "", "only the leg with this `Unique-ID` of a recording or file")
 	c.flags.Usage = func() {
 		fmt.Fprintf(c.stderr, "fsagent explain [flags] <recording|Unique-ID|file.esl>: say how the numbers of a leg were made\n\n"+
-			"A Unique-ID is looked up in the events stream: on the NATS server of the settings,\n"+
+			"A Unique-ID is looked up in the events stream: on the NATS server of the settings (nats.url, nats.listen),\n"+
 			"else in a copy of the embedded one's (data_dir), which may be running.\n\nRecordings: %v\n\nFlags:\n", recording.Names())
 		c.flags.PrintDefaults()
 	}
@@ -78,34 +75,13 @@ func runExplain(ctx context.Context, c call, args []string) error {
 // explainLeg reads one leg from the events stream.
 func explainLeg(ctx context.Context, c call, cfg fsagent.Config, uniqueID string) error {
 	log := slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	var how []nats.Option
-	if cfg.NATS.URL == "" {
-		dir, err := os.MkdirTemp("", "fsagent-explain-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		if err := explain.CopyEvents(cfg.DataDir, dir); err != nil {
-			return err
-		}
-		server, err := natsserver.Start(natsserver.Config{DataDir: dir}, log)
-		if err != nil {
-			return err
-		}
-		defer server.Stop()
-		how = append(how, server.InProcess())
-	}
-	nc, err := stream.Connect(cfg.NATS.Connection, "fsagent explain", log, how...)
+	h, err := history.Open(ctx, cfg, stream.Events, log)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return fmt.Errorf("JetStream: %w", err)
-	}
+	defer h.Close()
 	x := explain.New(cfg.Calculator.Params(), uniqueID)
-	if err := x.Stream(ctx, js, cfg.Storage.Partitions, uniqueID); err != nil {
+	if err := x.Stream(ctx, h, uniqueID); err != nil {
 		return err
 	}
 	return x.Write(c.stdout)

@@ -32,3 +32,17 @@ func run(ctx context.Context, c call, args []string) error {
 	log.Info("stopped", "cause", context.Cause(ctx))
 	return err
 }
+
+// ask is for health checks without a shell.
+func ask(ctx context.Context, c call, what string, args []string) int {
+	c.flags.SetOutput(c.stderr)
+	path := c.flags.String("config", "", "YAML `file` of the fsagent that is asked (default "+config.DefaultFile+", if it is there)")
+	if err := c.parse(args); err != nil {
+		return exitCode(err, c.stderr)
+	}
+	cfg := fsagent.DefaultConfig()
+	if err := config.Load(&cfg, *path, c.environ); err != nil {
+		return exitCode(err, c.stderr)
+	}
+	return service.Ask(ctx, cfg.HTTP, "fsagent", what, c.stdout, c.stderr)
+}

@@ -38,12 +38,17 @@ type Options struct {
 // ErrAccount is returned when an event or a sample is not accounted for.
 var ErrAccount = errors.New("not every event is accounted for")
 
-// What each simulated FreeSWITCH plays.
-var stage = []struct{ instance, recording string }{
-	{"bridged", "02-bridged-pcmu"},
-	{"lossy", "03a-loss5-jitter30-pcmu"},
-	{"blackout", "03d-blackout"},
-	{"load", "05-load-80-calls"},
+// Act is what one simulated FreeSWITCH plays.
+type Act struct{ Instance, Recording string }
+
+// Stage is all that is shown: one FreeSWITCH each.
+func Stage() []Act {
+	return []Act{
+		{"bridged", "02-bridged-pcmu"},
+		{"lossy", "03a-loss5-jitter30-pcmu"},
+		{"blackout", "03d-blackout"},
+		{"load", "05-load-80-calls"},
+	}
 }
 
 // settleTimeout bounds the wait for the last samples to be exported.
@@ -106,8 +111,8 @@ type play func(context.Context) error
 
 // raise starts the simulated servers and names them in the configuration.
 func raise(cfg *fsagent.Config, o Options) (servers []*esltest.Server, plays []play, err error) {
-	for i, act := range stage {
-		r, err := recording.Load(act.recording)
+	for i, act := range Stage() {
+		r, err := recording.Load(act.Recording)
 		if err != nil {
 			return servers, nil, err
 		}
@@ -117,13 +122,14 @@ func raise(cfg *fsagent.Config, o Options) (servers []*esltest.Server, plays []p
 		}
 		servers = append(servers, s)
 		cfg.Collector.Instances = append(cfg.Collector.Instances, collector.Instance{
-			Name: act.instance, Host: "127.0.0.1", Port: s.Addr().Port, Password: esltest.DefaultPassword,
+			Name: act.Instance, Host: "127.0.0.1", Port: s.Addr().Port, Password: esltest.DefaultPassword,
 		})
 		length := r.Frames[len(r.Frames)-1].At.Sub(r.Frames[0].At)
 		p := esltest.Playback{
 			Recordings: []*recording.Recording{r}, Speed: o.Speed, Clients: 1,
-			// Now, but never ahead of the clock however fast it is played.
-			Start: time.Now().Add(-length),
+			// Now, but never ahead of the clock however fast it is played: Prometheus
+			// takes no samples of the future, nor do we.
+			Start: time.Now().Add(-length), NotAhead: true,
 		}
 		if !o.Once {
 			p.Rounds = -1

@@ -17,6 +17,7 @@ import (
 	"github.com/fsagent/fsagent/internal/recording"
 	"github.com/fsagent/fsagent/internal/stream"
 	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
+	"github.com/fsagent/fsagent/services/fsagent/history"
 )
 
 func load(t *testing.T, name string) *recording.Recording {
@@ -162,21 +163,25 @@ func TestStream(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := CopyEvents(dir, copied); err != nil {
+	if err := history.Copy(dir, copied, stream.Events); err != nil {
 		t.Fatal(err)
 	}
 	want := New(leg.DefaultParams(), id)
 	want.Events("pbx", events)
 	for name, js := range map[string]jetstream.JetStream{"live": js, "copy": open(t, copied, log)} {
+		h, err := history.OpenOn(t.Context(), js, stream.Events, 4, log)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
 		x := New(leg.DefaultParams(), id)
-		if err := x.Stream(t.Context(), js, 4, id); err != nil {
+		if err := x.Stream(t.Context(), h, id); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if got := written(t, x); got != written(t, want) {
 			t.Errorf("%s: another story\n%s", name, got)
 		}
 	}
-	if err := CopyEvents(filepath.Join(dir, "nothing"), copied); !errors.Is(err, ErrNoData) {
+	if err := history.Copy(filepath.Join(dir, "nothing"), copied, stream.Events); !errors.Is(err, history.ErrNoData) {
 		t.Errorf("got %v, want ErrNoData", err)
 	}
 }

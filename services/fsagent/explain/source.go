@@ -8,13 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fsagent/fsagent/internal/event"
 	"github.com/fsagent/fsagent/internal/stream"
 	"github.com/fsagent/fsagent/services/collector/esl"
+	"github.com/fsagent/fsagent/services/fsagent/history"
 )
 
 // instanceOfFile is the name of the server whose events come from a file.
@@ -56,45 +54,16 @@ func (x *Explainer) Capture(r io.Reader) error {
 	}
 }
 
-// Stream applies the events that the events stream still has of the partition
-// of a leg, up to the last one there is now.
-func (x *Explainer) Stream(ctx context.Context, js jetstream.JetStream, partitions int, uniqueID string) error {
-	partition := stream.Partition([]byte(uniqueID), partitions)
-	consumer, err := js.OrderedConsumer(ctx, stream.Events, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{stream.EventFilter(partition)}, DeliverPolicy: jetstream.DeliverAllPolicy,
-	})
-	if err != nil {
-		return fmt.Errorf("read %s: %w", stream.Events, err)
-	}
-	info, err := consumer.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", stream.Events, err)
-	}
-	for left := info.NumPending; left > 0; left-- {
-		msg, err := next(ctx, consumer)
-		if err != nil {
-			return fmt.Errorf("read %s, %d messages before its end: %w", stream.Events, left, err)
-		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return fmt.Errorf("read %s: %w", stream.Events, err)
-		}
-		instance, _ := stream.Instance(msg.Subject())
-		for raw, err := range event.Split(msg.Data()) {
+// Stream applies the events that a stream still has of the partition of a leg, up
+// to the last one there is now.
+func (x *Explainer) Stream(ctx context.Context, h *history.History, uniqueID string) error {
+	partition := stream.Partition([]byte(uniqueID), h.Partitions)
+	return h.Read(ctx, []string{stream.EventFilter(partition)}, h.First, h.Last, func(m history.Message) error {
+		for raw, err := range event.Split(m.Payload) {
 			if err == nil {
-				x.Event(meta.Sequence.Stream, instance, raw)
+				x.Event(m.Sequence, m.Instance, raw)
 			}
 		}
-		if meta.NumPending == 0 {
-			return nil
-		}
-	}
-	return nil
-}
-
-func next(ctx context.Context, c jetstream.Consumer) (jetstream.Msg, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx)
-	}
-	return c.Next(jetstream.FetchMaxWait(10 * time.Second))
+		return nil
+	})
 }

@@ -21,10 +21,11 @@ var programs = map[string]string{
 	"collector":   "github.com/fsagent/fsagent/services/collector/cmd/collector",
 	"calculator":  "github.com/fsagent/fsagent/services/calculator/cmd/calculator",
 	"exporter":    "github.com/fsagent/fsagent/services/exporter/cmd/exporter",
+	"fsagent":     "github.com/fsagent/fsagent/services/fsagent/cmd/fsagent",
 	"nats-server": "github.com/nats-io/nats-server/v2",
 }
 
-// Build compiles collector, calculator, exporter and nats-server into dir.
+// Build compiles the services, fsagent and nats-server into dir.
 func Build(ctx context.Context, dir string) error {
 	for name, pkg := range programs {
 		cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, name), pkg)
@@ -47,8 +48,7 @@ type Process struct {
 	log     string
 	cmd     *exec.Cmd
 	exited  chan struct{}
-	wanted  bool // should run
-	since   time.Time
+	wanted  bool          // should run
 	used    time.Duration // CPU of earlier starts
 }
 
@@ -77,7 +77,7 @@ func (p *Process) Restart() error {
 		_ = cmd.Wait() // how it ended is in its log
 		close(exited)
 	}()
-	p.cmd, p.exited, p.wanted, p.since = cmd, exited, true, time.Now()
+	p.cmd, p.exited, p.wanted = cmd, exited, true
 	return nil
 }
 
@@ -129,9 +129,6 @@ func (p *Process) Died() bool {
 	}
 }
 
-// Age is how long ago the process was last started.
-func (p *Process) Age() time.Duration { return time.Since(p.since) }
-
 // clockTick of /proc is 1/100 s on Linux, whatever the kernel's own.
 const clockTick = time.Second / 100
 
@@ -169,6 +166,24 @@ func (p *Process) RSS() (int64, error) {
 		return 0, fmt.Errorf("memory of %s: %w", p.Name, err)
 	}
 	return pages * int64(os.Getpagesize()), nil
+}
+
+// Peak is the most resident memory that the process has had, in bytes.
+func (p *Process) Peak() (int64, error) {
+	text, err := p.proc("status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("memory of %s: %w", p.Name, err)
+			}
+			return kb << 10, nil
+		}
+	}
+	return 0, fmt.Errorf("memory of %s: the kernel does not tell", p.Name)
 }
 
 func (p *Process) proc(file string) (string, error) {

@@ -16,8 +16,8 @@ type NATS struct {
 }
 
 // StartNATS starts n servers with JetStream, file storage below dir, and waits
-// until they take connections.
-func StartNATS(bin, dir string, n int) (*NATS, error) {
+// until they take connections. more are further arguments of each.
+func StartNATS(bin, dir string, n int, more ...string) (*NATS, error) {
 	s := &NATS{}
 	var routes []string
 	for range n {
@@ -38,7 +38,7 @@ func StartNATS(bin, dir string, n int) (*NATS, error) {
 		if n > 1 {
 			args = append(args, "--cluster_name", "fleet", "--cluster", routes[i], "--routes", strings.Join(routes, ","))
 		}
-		p, err := Start(bin, dir, name, "nats-server", args, nil)
+		p, err := Start(bin, dir, name, "nats-server", append(args, more...), nil)
 		if err != nil {
 			return s, err
 		}
