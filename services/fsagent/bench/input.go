@@ -32,6 +32,10 @@ type bench struct {
 	out   io.Writer
 	input []*nats.Msg // the events as a collector publishes them
 	runs  int         // directories made so far
+	// liveRate is what live has measured, events a second; 0 before.
+	liveRate float64
+	// pages are where the processes of this run serve profiles, by name.
+	pages map[string]string
 }
 
 func (b *bench) playback() (esltest.Playback, error) {
@@ -104,7 +108,12 @@ func (b *bench) fresh() (*fleet.NATS, string, error) {
 	if err := mkdir(dir); err != nil {
 		return nil, "", err
 	}
-	s, err := fleet.StartNATS(b.cfg.Bin, dir, 1)
+	b.pages = map[string]string{}
+	port, err := b.page("nats-server")
+	if err != nil {
+		return nil, "", err
+	}
+	s, err := fleet.StartNATS(b.cfg.Bin, dir, 1, "--profile", strconv.Itoa(port))
 	return s, dir, err
 }
 

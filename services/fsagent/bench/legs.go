@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -103,20 +106,22 @@ type crowd struct {
 	nats        *fleet.NATS
 	js          jetstream.JetStream
 	done        func()
+	legs        int
 	calculators []*fleet.Process
 	builder     builder
+	http        string // URL of the first calculator, if it serves one
 }
 
-func (b *bench) crowd(ctx context.Context, legs, calculators int) (*crowd, error) {
+func (b *bench) crowd(ctx context.Context, legs, calculators int, more ...string) (*crowd, error) {
 	s, dir, err := b.fresh()
 	if err != nil {
 		return nil, err
 	}
-	c := &crowd{nats: s, builder: builder{now: time.Now().Truncate(time.Second)}}
+	c := &crowd{nats: s, legs: legs, builder: builder{now: time.Now().Truncate(time.Second)}}
 	if c.js, c.done, err = connect(ctx, s, true); err != nil {
 		return nil, err
 	}
-	if c.calculators, err = b.services(s, dir, "", map[string]int{"calculator": calculators}); err != nil {
+	if c.calculators, err = b.services(s, dir, "", map[string]int{"calculator": calculators}, more...); err != nil {
 		return nil, err
 	}
 	if err := claimed(ctx, c.js); err != nil {
@@ -201,118 +206,140 @@ func (b *bench) crowds(ctx context.Context) ([]Row, error) {
 }
 
 // takeOver kills one of two calculators that hold 100,000 live legs, and tells
-// how long its partitions were silent, with reports coming for all of them.
+// how long its partitions were silent, with reports coming for all of them: with
+// the default lease, and with a short one.
 func (b *bench) takeOver(ctx context.Context) ([]Row, error) {
+	var rows []Row
+	for _, lease := range []time.Duration{3 * time.Second, time.Second} {
+		row, err := b.takeOverIn(ctx, lease)
+		if err != nil {
+			return rows, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+func (b *bench) takeOverIn(ctx context.Context, lease time.Duration) (Row, error) {
 	const legs, rate, seconds = 100_000, 5_000, 20
-	c, err := b.crowd(ctx, legs, 2)
+	c, err := b.crowd(ctx, legs, 2, "FSAGENT_CALCULATOR_LEASE="+lease.String())
 	if err != nil {
-		return nil, err
+		return Row{}, err
 	}
 	defer c.done()
 	began := time.Now()
 	killed := time.AfterFunc(seconds/4*time.Second, c.calculators[0].Kill)
 	defer killed.Stop()
 	if err := feed(ctx, c.js, rate*seconds, rate, func(i int) (*nats.Msg, error) { return c.builder.report(i%legs, 1+i/legs) }); err != nil {
-		return nil, err
+		return Row{}, err
 	}
 	if err := c.caughtUp(ctx); err != nil {
-		return nil, err
+		return Row{}, err
 	}
 	silence, err := longestSilence(ctx, c.js, began)
 	if err != nil {
-		return nil, err
+		return Row{}, err
 	}
-	row := Row{Name: "take-over", Events: rate * seconds, Seconds: time.Since(began).Seconds(), CPU: map[string]float64{},
-		Note: fmt.Sprintf("longest silence of a partition %v, 100,000 live legs, default lease", silence.Round(10*time.Millisecond))}
-	return []Row{row}, stopAll(append(c.calculators[1:], c.nats.Servers...))
+	row := Row{Name: fmt.Sprintf("take-over, lease %v", lease), Events: rate * seconds, Seconds: time.Since(began).Seconds(), CPU: map[string]float64{},
+		Note: fmt.Sprintf("longest silence of a partition %v, 100,000 live legs", silence.Round(10*time.Millisecond))}
+	return row, stopAll(append(c.calculators[1:], c.nats.Servers...))
 }
 
 // longestSilence is the longest time between two messages of samples of one
 // partition, as the server received them.
 func longestSilence(ctx context.Context, js jetstream.JetStream, since time.Time) (longest time.Duration, err error) {
-	consumer, err := js.OrderedConsumer(ctx, stream.Samples, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since, HeadersOnly: true,
-	})
-	if err != nil {
-		return 0, fmt.Errorf("bench: %w", err)
-	}
 	last := map[string]time.Time{}
-	for {
-		batch, err := consumer.FetchNoWait(5000)
-		if err != nil {
-			return 0, fmt.Errorf("bench: %w", err)
+	err = readAll(ctx, js, stream.Samples, true, func(msg jetstream.Msg, at time.Time) error {
+		if before, ok := last[msg.Subject()]; ok && at.After(since) {
+			longest = max(longest, at.Sub(before))
 		}
-		n := 0
-		for msg := range batch.Messages() {
-			n++
-			meta, err := msg.Metadata()
-			if err != nil {
-				return 0, fmt.Errorf("bench: %w", err)
-			}
-			if before, ok := last[msg.Subject()]; ok {
-				longest = max(longest, meta.Timestamp.Sub(before))
-			}
-			last[msg.Subject()] = meta.Timestamp
-		}
-		if n == 0 {
-			return longest, nil
-		}
-	}
+		last[msg.Subject()] = at
+		return nil
+	})
+	return longest, err
 }
 
 // ended lets a million legs begin and end, and tells what is left of them.
 func (b *bench) ended(ctx context.Context) ([]Row, error) {
 	const legs = 1_000_000
-	c, err := b.crowd(ctx, 1000, 1)
+	port, err := fleet.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	c, err := b.crowd(ctx, 1000, 1, "FSAGENT_HTTP_HOST=127.0.0.1", fmt.Sprintf("FSAGENT_HTTP_PORT=%d", port), "FSAGENT_HTTP_PROFILE=true")
 	if err != nil {
 		return nil, err
 	}
 	defer c.done()
+	c.http = fmt.Sprintf("http://127.0.0.1:%d", port)
+	// First as many as are remembered at once, so that buffers are as large as they
+	// get: what grows from then on grows for ever.
+	const first = 200_000
+	if err := c.pass(ctx, 1, 0, first); err != nil {
+		return nil, err
+	}
 	before, err := c.size(ctx)
 	if err != nil {
 		return nil, err
 	}
 	began := time.Now()
-	// 5 minutes of linger at 3,000 legs a second are 900,000 legs remembered: the
-	// events' own clock moves as if there were 500.
-	if err := feed(ctx, c.js, 2*legs, 0, func(i int) (*nats.Msg, error) {
-		c.builder.now = c.builder.now.Add(time.Millisecond)
-		if i%2 == 0 {
-			return c.builder.answer(1000 + i/2)
-		}
-		return c.builder.hangup(1000 + i/2)
-	}); err != nil {
+	if err := c.pass(ctx, 2, first, legs); err != nil {
 		return nil, err
 	}
-	// Past the linger time, on every partition.
-	c.builder.now = c.builder.now.Add(10 * time.Minute)
-	if err := feed(ctx, c.js, 1000, 0, func(i int) (*nats.Msg, error) { return c.builder.report(i, 5) }); err != nil {
-		return nil, err
-	}
-	if err := c.caughtUp(ctx); err != nil {
-		return nil, err
-	}
-	seconds := time.Since(began).Seconds()
-	if err := poll(ctx, "the deletion of the ended legs", func() (bool, error) {
-		now, err := c.size(ctx)
-		return now.keys <= before.keys+100, err
-	}); err != nil {
-		return nil, err
-	}
+	seconds := time.Since(began).Seconds() - settling.Seconds()
 	after, err := c.size(ctx)
 	if err != nil {
 		return nil, err
 	}
 	row := Row{Name: "1,000,000 ended legs", Events: 2 * legs, Seconds: seconds, CPU: map[string]float64{},
-		Note: fmt.Sprintf("keys %d → %d, bucket %d → %d kB, calculator %d → %d MB", before.keys, after.keys, before.bytes>>10, after.bytes>>10, before.rss>>20, after.rss>>20)}
+		Note: fmt.Sprintf("keys %d → %d, bucket %d → %d kB, heap %d → %d kB, resident %d → %d MB",
+			before.keys, after.keys, before.bytes>>10, after.bytes>>10, before.heap>>10, after.heap>>10, before.rss>>20, after.rss>>20)}
 	return []Row{row}, stopAll(c.processes())
 }
 
+// settling is how long it takes the partitions to tidy up, which they do when they
+// had no events for two looks (15 s each), and the server to take away the delete
+// markers (1 minute, and as long again until it looks).
+const settling = 150 * time.Second
+
+// pass lets count legs begin and end that have numbers after so many others, then
+// all be forgotten as the living ones report once more, and waits until nothing is
+// left to do. round numbers the passes from 1.
+func (c *crowd) pass(ctx context.Context, round, after, count int) error {
+	// 5 minutes of linger at 3,000 legs a second are 900,000 legs remembered: the
+	// events' own clock moves as if there were 500.
+	if err := feed(ctx, c.js, 2*count, 0, func(i int) (*nats.Msg, error) {
+		c.builder.now = c.builder.now.Add(time.Millisecond)
+		if number := c.legs + after + i/2; i%2 == 0 {
+			return c.builder.answer(number)
+		} else {
+			return c.builder.hangup(number)
+		}
+	}); err != nil {
+		return err
+	}
+	// Past the linger time, on every partition.
+	c.builder.now = c.builder.now.Add(10 * time.Minute)
+	if err := feed(ctx, c.js, c.legs, 0, func(i int) (*nats.Msg, error) { return c.builder.report(i, round) }); err != nil {
+		return err
+	}
+	if err := c.caughtUp(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(settling):
+		return nil
+	}
+}
+
 // size is what the state takes: keys and bytes of the bucket, delete markers
-// included, and the memory of the calculator.
+// included, and the memory of the calculator: what it has from the system, and
+// what its garbage collector found alive.
 type size struct {
 	keys, bytes uint64
-	rss         int64
+	rss, heap   int64
 }
 
 func (c *crowd) size(ctx context.Context) (size, error) {
@@ -324,6 +351,52 @@ func (c *crowd) size(ctx context.Context) (size, error) {
 	if err != nil {
 		return size{}, fmt.Errorf("bench: %w", err)
 	}
+	heap, err := c.heap(ctx)
+	if err != nil {
+		return size{}, err
+	}
 	rss, err := c.calculators[0].RSS()
-	return size{info.State.Msgs, info.State.Bytes, rss}, err
+	return size{info.State.Msgs, info.State.Bytes, rss, heap}, err
+}
+
+// heap is what the garbage collector finds alive in the calculator, bytes. What is
+// in pools goes with the second collection.
+func (c *crowd) heap(ctx context.Context) (int64, error) {
+	for range 2 {
+		if _, err := c.get(ctx, "/debug/pprof/heap?gc=1"); err != nil {
+			return 0, err
+		}
+	}
+	page, err := c.get(ctx, "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(page) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "go_gc_heap_live_bytes "); ok {
+			bytes, err := strconv.ParseFloat(value, 64)
+			return int64(bytes), err
+		}
+	}
+	return 0, fmt.Errorf("bench: %s/metrics does not tell the live heap", c.http)
+}
+
+// get asks the calculator's own HTTP server.
+func (c *crowd) get(ctx context.Context, path string) (page string, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.http+path, nil)
+	if err != nil {
+		return "", fmt.Errorf("bench: %w", err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", fmt.Errorf("bench: %w", err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return "", fmt.Errorf("bench: %s: %w", path, err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("bench: %s: %s", path, answer.Status)
+	}
+	return string(body), nil
 }

@@ -29,13 +29,20 @@ type measurement struct {
 // measurements in the order of their run: later ones are compared with the limit.
 var measurements = []measurement{
 	{"limit", (*bench).limit},
-	{"live", func(b *bench, ctx context.Context) ([]Row, error) { return b.live(ctx, "live", 2, 0) }},
-	{"whole", func(b *bench, ctx context.Context) ([]Row, error) { return b.live(ctx, "whole", 2, 1) }},
+	{"live", func(b *bench, ctx context.Context) ([]Row, error) {
+		return b.live(ctx, run{name: "live", calculators: 2})
+	}},
+	{"whole", func(b *bench, ctx context.Context) ([]Row, error) {
+		return b.live(ctx, run{name: "whole", calculators: 2, exporters: 1})
+	}},
+	{"latency", (*bench).latency},
 	{"backlog", func(b *bench, ctx context.Context) ([]Row, error) { return b.backlog(ctx, "backlog", "live", 2) }},
 	{"replicas", (*bench).replicas},
 	{"legs", (*bench).crowds},
 	{"take-over", (*bench).takeOver},
 	{"ended", (*bench).ended},
+	{"sizes", (*bench).sizes},
+	{"replay", (*bench).replaySpeed}, {"replay-beside", (*bench).besideReplay}, {"replay-memory", (*bench).replayMemory}, {"archive", (*bench).archive},
 }
 
 func mkdir(dir string) error {
@@ -191,8 +198,14 @@ func (b *bench) services(s *fleet.NATS, dir string, sink string, groups map[stri
 	var out []*fleet.Process
 	for _, name := range []string{"calculator", "exporter", "collector"} {
 		for i := range groups[name] {
-			p, err := fleet.Start(b.cfg.Bin, dir, fmt.Sprintf("%s-%d", name, i+1), name, nil, append([]string{
-				"FSAGENT_NATS_URL=" + s.URL(), "FSAGENT_HTTP_PORT=0", "FSAGENT_LOG_LEVEL=warn",
+			process := fmt.Sprintf("%s-%d", name, i+1)
+			port, err := b.page(process)
+			if err != nil {
+				return out, err
+			}
+			p, err := fleet.Start(b.cfg.Bin, dir, process, name, nil, append([]string{
+				"FSAGENT_NATS_URL=" + s.URL(), "FSAGENT_LOG_LEVEL=warn",
+				"FSAGENT_HTTP_HOST=127.0.0.1", "FSAGENT_HTTP_PORT=" + strconv.Itoa(port), "FSAGENT_HTTP_PROFILE=true",
 				"FSAGENT_OTEL_ENDPOINT=" + sink, "FSAGENT_OTEL_INSECURE=true",
 			}, more...))
 			if err != nil {
@@ -204,10 +217,20 @@ func (b *bench) services(s *fleet.NATS, dir string, sink string, groups map[stri
 	return out, nil
 }
 
-// live plays the calls from a simulated FreeSWITCH as fast as they are read, and
-// waits until their samples are in the stream; with exporters, until their
-// points were accepted.
-func (b *bench) live(ctx context.Context, name string, calculators, exporters int) ([]Row, error) {
+// run is one way to play the calls.
+type run struct {
+	name                   string
+	calculators, exporters int
+	rate                   float64 // events a second; 0 is as fast as they are read
+	latency                bool    // measure it
+	// copies of the recording, at its own pace, to tell what such a load needs; 0
+	// is the copies of the configuration.
+	copies int
+}
+
+// live plays the calls from a simulated FreeSWITCH and waits until their samples
+// are in the stream; with exporters, until their points were accepted.
+func (b *bench) live(ctx context.Context, r run) ([]Row, error) {
 	s, dir, err := b.fresh()
 	if err != nil {
 		return nil, err
@@ -228,9 +251,14 @@ func (b *bench) live(ctx context.Context, name string, calculators, exporters in
 		return nil, err
 	}
 	defer freeswitch.Close()
-	processes, err := b.services(s, dir, sink.Addr(), map[string]int{"collector": 1, "calculator": calculators, "exporter": exporters},
-		fmt.Sprintf(`FSAGENT_FREESWITCH_INSTANCES=[{"name":%q,"host":"127.0.0.1","port":%d,"password":%q}]`, instance, freeswitch.Addr().Port, esltest.DefaultPassword),
-		fmt.Sprintf("FSAGENT_EVENTS_BUFFER_BYTES=%d", 1<<30))
+	environ := []string{fmt.Sprintf(`FSAGENT_FREESWITCH_INSTANCES=[{"name":%q,"host":"127.0.0.1","port":%d,"password":%q}]`,
+		instance, freeswitch.Addr().Port, esltest.DefaultPassword)}
+	if r.copies == 0 {
+		// FreeSWITCH does not wait: what is too fast must fit. Nor shall the time before
+		// the first event be measured.
+		environ = append(environ, fmt.Sprintf("FSAGENT_EVENTS_BUFFER_BYTES=%d", 1<<30), "FSAGENT_PUBLISH_JOIN_DELAY=0s")
+	}
+	processes, err := b.services(s, dir, sink.Addr(), map[string]int{"collector": 1, "calculator": r.calculators, "exporter": r.exporters}, environ...)
 	if err != nil {
 		return nil, err
 	}
@@ -241,6 +269,12 @@ func (b *bench) live(ctx context.Context, name string, calculators, exporters in
 	if err != nil {
 		return nil, err
 	}
+	p.Rate = r.rate
+	least := len(b.input)
+	if r.copies > 0 {
+		least = least / b.cfg.Copies * r.copies
+		p.Copies, p.Speed = r.copies, 1
+	}
 	if err := freeswitch.WaitForClient(ctx, 1); err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
@@ -249,16 +283,17 @@ func (b *bench) live(ctx context.Context, name string, calculators, exporters in
 	if err := used.start(all); err != nil {
 		return nil, err
 	}
+	profiles := b.profile(ctx, r.name)
 	began := time.Now()
 	if _, err := freeswitch.Play(ctx, p); err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
-	stepped, err := finished(ctx, js, len(b.input))
+	stepped, err := finished(ctx, js, least)
 	if err != nil {
 		return nil, err
 	}
 	note := ""
-	if exporters > 0 {
+	if r.exporters > 0 {
 		if err := exported(ctx, js); err != nil {
 			return nil, err
 		}
@@ -268,9 +303,27 @@ func (b *bench) live(ctx context.Context, name string, calculators, exporters in
 		}
 		note = fmt.Sprintf("%d points", points)
 	}
-	row := Row{Name: name, Events: stepped, Seconds: time.Since(began).Seconds(), Of: "limit", Note: note}
+	row := Row{Name: r.name, Events: stepped, Seconds: time.Since(began).Seconds(), Of: "limit", Note: note}
 	if row.CPU, err = used.used(); err != nil {
 		return nil, err
+	}
+	if r.name == "live" {
+		b.liveRate = row.Rate()
+	}
+	if err := profiles(); err != nil {
+		return nil, err
+	}
+	if r.copies > 0 {
+		if row.Note, err = needs(ctx, js, row, all); err != nil {
+			return nil, err
+		}
+	}
+	if r.latency {
+		d, err := latencies(ctx, js, func(string) bool { return true })
+		if err != nil {
+			return nil, err
+		}
+		row.Note = percentiles(d)
 	}
 	return []Row{row}, stopAll(all)
 }
@@ -293,33 +346,48 @@ func (b *bench) backlog(ctx context.Context, name, of string, calculators int) (
 	if err != nil {
 		return nil, err
 	}
-	if err := claimed(ctx, js); err != nil {
-		return nil, err
-	}
 	all := append(processes, s.Servers...)
 	var used cpu
 	if err := used.start(all); err != nil {
 		return nil, err
 	}
-	began := time.Now()
 	stepped, err := finished(ctx, js, len(b.input))
 	if err != nil {
 		return nil, err
 	}
-	row := Row{Name: name, Events: stepped, Seconds: time.Since(began).Seconds(), Of: of}
+	ended := time.Now()
+	began, err := firstClaim(ctx, js)
+	if err != nil {
+		return nil, err
+	}
+	row := Row{Name: name, Events: stepped, Seconds: ended.Sub(began).Seconds(), Of: of}
 	if row.CPU, err = used.used(); err != nil {
 		return nil, err
 	}
 	return []Row{row}, stopAll(all)
 }
 
+// firstClaim is when the first partition was claimed and its work began: a claim
+// leaves a message in the samples stream.
+func firstClaim(ctx context.Context, js jetstream.JetStream) (time.Time, error) {
+	samples, err := js.Stream(ctx, stream.Samples)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("bench: %w", err)
+	}
+	msg, err := samples.GetMsg(ctx, samples.CachedInfo().State.FirstSeq)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("bench: %w", err)
+	}
+	return msg.Time, nil
+}
+
 // replicas compares one calculator with four on the same cores.
 func (b *bench) replicas(ctx context.Context) ([]Row, error) {
-	one, err := b.live(ctx, "live, 1 calculator", 1, 0)
+	one, err := b.live(ctx, run{name: "live, 1 calculator", calculators: 1})
 	if err != nil {
 		return nil, err
 	}
-	four, err := b.live(ctx, "live, 4 calculators", 4, 0)
+	four, err := b.live(ctx, run{name: "live, 4 calculators", calculators: 4})
 	if err != nil {
 		return nil, err
 	}

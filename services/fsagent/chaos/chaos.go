@@ -1,7 +1,8 @@
 // Package chaos is a fault campaign: the services as real processes, simulated
 // FreeSWITCH servers as source, an OTLP receiver as sink, and faults in a random
 // order that a seed repeats. In the end every sample that the events make must
-// be in the stream exactly once, and every point must have arrived.
+// be in the stream exactly once, every point must have arrived, and a replay must
+// make the same samples once more, byte for byte.
 package chaos
 
 import (
@@ -59,11 +60,12 @@ type campaign struct {
 	sink    *otlptest.Receiver
 	servers []*esltest.Server
 	nats    *fleet.NATS
-	proxies []*proxy // one for each service process, unless NATS is a cluster
+	proxies []*proxy // one from each service process to each NATS server
 	groups  map[string][]member
 	start   time.Time      // of the first event: expected and real events have the same times
 	next    []fault        // of this round
 	counts  map[string]int // faults done
+	steady  time.Time      // when every collector has published what it held
 }
 
 // Run runs a campaign. It returns an error wrapping ErrDifference with the first
@@ -92,6 +94,9 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (err error) {
 	if err := c.perform(ctx); err != nil {
 		return err
 	}
+	if len(c.counts) < len(c.faults()) && cfg.Duration >= DefaultConfig().Duration {
+		return fmt.Errorf("chaos: the calls were over before every fault had come; there were %s", c.faultCounts())
+	}
 	return c.verify(ctx, want)
 }
 
@@ -114,7 +119,8 @@ func (c *campaign) raise(ctx context.Context) error {
 		}
 		c.servers = append(c.servers, s)
 	}
-	if c.nats, err = fleet.StartNATS(c.cfg.Bin, c.dir, c.cfg.Servers); err != nil {
+	// Clients that were told of the servers would find the ways around the proxies.
+	if c.nats, err = fleet.StartNATS(c.cfg.Bin, c.dir, c.cfg.Servers, "--no_advertise"); err != nil {
 		return err
 	}
 	for _, p := range c.nats.Servers {
@@ -164,6 +170,7 @@ func (c *campaign) perform(ctx context.Context) error {
 			playing <- err
 		}()
 	}
+	c.unsettle()
 	for left := c.cfg.Instances; left > 0; {
 		select {
 		case err := <-playing:

@@ -2,12 +2,16 @@ package chaos
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"syscall"
 	"time"
 
+	"github.com/fsagent/fsagent/internal/stream"
 	"github.com/fsagent/fsagent/services/exporter/otlptest"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/grpc/codes"
 )
 
@@ -18,6 +22,7 @@ type fault struct {
 }
 
 var faults = []fault{
+	{"collector cut", (*campaign).cutCollector},
 	{"calculator kill", (*campaign).killCalculator},
 	{"calculator pause", (*campaign).pauseCalculator},
 	{"calculator cut", (*campaign).cutCalculator},
@@ -26,14 +31,27 @@ var faults = []fault{
 	{"exporter kill", (*campaign).killExporter},
 	{"exporter cut", (*campaign).cutExporter},
 	{"nats kill", (*campaign).killNATS},
+	{"nats pause", (*campaign).pauseNATS},
 	{"sink fault", (*campaign).failSink},
+}
+
+// ofCluster are faults that one server cannot have.
+var ofCluster = []fault{
+	{"leader change", (*campaign).changeLeaders},
+}
+
+func (c *campaign) faults() []fault {
+	if c.cfg.Servers > 1 {
+		return slices.Concat(faults, ofCluster)
+	}
+	return slices.Clone(faults)
 }
 
 // disturb does one fault, and returns when it is over. Every fault comes once
 // before any comes again; the seed makes the order.
 func (c *campaign) disturb(ctx context.Context) error {
 	if len(c.next) == 0 {
-		c.next = slices.Clone(faults)
+		c.next = c.faults()
 		c.rng.Shuffle(len(c.next), func(i, j int) { c.next[i], c.next[j] = c.next[j], c.next[i] })
 	}
 	f := c.next[0]
@@ -87,14 +105,22 @@ const clusterSettling = 8 * time.Second
 // only witness.
 const settling = 4 * time.Second
 
+// unsettle notes that a collector holds what is not published, or is not there.
+func (c *campaign) unsettle() { c.steady = time.Now().Add(settling) }
+
+// settle waits until every collector can do without the others.
+func (c *campaign) settle(ctx context.Context) { sleep(ctx, time.Until(c.steady)) }
+
 func (c *campaign) killCollector(ctx context.Context) (string, error) {
+	defer c.unsettle()
 	p := c.pick("collector")
-	for _, other := range slices.Concat(c.groups["collector"], c.groups["nats"]) {
-		if wait := settling - other.Age(); wait > 0 {
-			sleep(ctx, wait)
-		}
-	}
+	c.settle(ctx)
 	return c.restart(ctx, p, 0, 2*time.Second)
+}
+
+func (c *campaign) cutCollector(ctx context.Context) (string, error) {
+	defer c.unsettle()
+	return c.cutOff(ctx, "collector")
 }
 
 func (c *campaign) pauseCalculator(ctx context.Context) (string, error) {
@@ -126,26 +152,95 @@ func (c *campaign) cutExporter(ctx context.Context) (string, error) { return c.c
 
 func (c *campaign) cutOff(ctx context.Context, group string) (string, error) {
 	p := c.pick(group)
-	if p.wire == nil {
-		return c.restart(ctx, p, 0, c.cfg.Lease)
-	}
 	away := c.between(200*time.Millisecond, 3*c.cfg.Lease)
-	p.wire.cut()
+	for _, w := range p.wires {
+		w.cut()
+	}
 	sleep(ctx, away)
-	p.wire.heal()
+	for _, w := range p.wires {
+		w.heal()
+	}
 	return fmt.Sprintf("%s cut off from NATS for %v", p.Name, away.Round(time.Millisecond)), nil
 }
 
 func (c *campaign) killNATS(ctx context.Context) (string, error) {
+	defer c.unsettle()
 	what, err := c.restart(ctx, c.pick("nats"), 0, 2*time.Second)
 	if err != nil {
 		return "", err
 	}
+	c.rejoin(ctx)
+	return what, c.nats.Wait()
+}
+
+func (c *campaign) pauseNATS(ctx context.Context) (string, error) {
+	defer c.unsettle()
+	p := c.pick("nats")
+	away := c.between(500*time.Millisecond, 6*time.Second)
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		return "", err
+	}
+	sleep(ctx, away)
+	if err := p.Signal(syscall.SIGCONT); err != nil {
+		return "", err
+	}
+	c.rejoin(ctx)
+	return fmt.Sprintf("%s paused for %v", p.Name, away.Round(time.Millisecond)), nil
+}
+
+// rejoin gives a server that was away the time to be a full member again: of
+// three one may be away at a time.
+func (c *campaign) rejoin(ctx context.Context) {
 	if c.cfg.Servers > 1 {
-		// One of three at a time: two are needed.
 		sleep(ctx, clusterSettling)
 	}
-	return what, c.nats.Wait()
+}
+
+// changeLeaders has the leader of every stream, and of the exporters' consumer,
+// step down.
+func (c *campaign) changeLeaders(ctx context.Context) (string, error) {
+	defer c.unsettle()
+	nc, err := nats.Connect(c.nats.URL())
+	if err != nil {
+		return "", fmt.Errorf("chaos: %w", err)
+	}
+	defer nc.Close()
+	for _, subject := range []string{
+		"STREAM.LEADER.STEPDOWN." + stream.Events,
+		"STREAM.LEADER.STEPDOWN." + stream.Samples,
+		"STREAM.LEADER.STEPDOWN." + stream.StateStream,
+		"CONSUMER.LEADER.STEPDOWN." + stream.Samples + "." + stream.ExportConsumer,
+	} {
+		// There may be none just now.
+		for try := 1; ; try++ {
+			err := stepDown(nc, subject)
+			if err == nil {
+				break
+			}
+			if try == 10 || ctx.Err() != nil {
+				return "", fmt.Errorf("chaos: %s: %w", subject, err)
+			}
+			sleep(ctx, time.Second)
+		}
+	}
+	return "the leaders of all streams stepped down", nil
+}
+
+func stepDown(nc *nats.Conn, subject string) error {
+	reply, err := nc.Request(jetstream.DefaultAPIPrefix+subject, nil, 5*time.Second)
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return err
+	}
+	if answer.Error != nil {
+		return answer.Error
+	}
+	return nil
 }
 
 func (c *campaign) failSink(ctx context.Context) (string, error) {

@@ -11,10 +11,10 @@ import (
 	"github.com/fsagent/fsagent/services/fsagent/fleet"
 )
 
-// member is a service process and its way to NATS.
+// member is a process and, of a service, its ways to the NATS servers.
 type member struct {
 	*fleet.Process
-	wire *proxy // nil in a cluster
+	wires []*proxy
 }
 
 // alive fails if a process has ended by itself.
@@ -30,24 +30,22 @@ func (c *campaign) alive() error {
 }
 
 func (c *campaign) startService(name string, number int) error {
-	// The way to a single server leads over a proxy that can be cut. In a
-	// cluster clients find the other servers, so there is none.
-	url := c.nats.URL()
-	var wire *proxy
-	if c.cfg.Servers == 1 {
-		var err error
-		if wire, err = newProxy(c.nats.Addrs()[0]); err != nil {
+	var wires []*proxy
+	var urls []string
+	for _, addr := range c.nats.Addrs() {
+		wire, err := newProxy(addr)
+		if err != nil {
 			return err
 		}
-		c.proxies = append(c.proxies, wire)
-		url = "nats://" + wire.addr()
+		wires, urls = append(wires, wire), append(urls, "nats://"+wire.addr())
 	}
+	c.proxies = append(c.proxies, wires...)
 	instances, err := c.instances()
 	if err != nil {
 		return err
 	}
 	p, err := fleet.Start(c.cfg.Bin, c.dir, name+"-"+strconv.Itoa(number+1), name, nil, []string{
-		"FSAGENT_NATS_URL=" + url,
+		"FSAGENT_NATS_URL=" + strings.Join(urls, ","),
 		"FSAGENT_NATS_REPLICAS=" + strconv.Itoa(c.cfg.Servers),
 		"FSAGENT_HTTP_PORT=0",
 		"FSAGENT_FREESWITCH_INSTANCES=" + instances,
@@ -57,7 +55,7 @@ func (c *campaign) startService(name string, number int) error {
 	if err != nil {
 		return err
 	}
-	c.groups[name] = append(c.groups[name], member{p, wire})
+	c.groups[name] = append(c.groups[name], member{p, wires})
 	return nil
 }
 

@@ -1,24 +1,25 @@
 package chaos
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
 	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/fsagent/fsagent/internal/event"
-	"github.com/fsagent/fsagent/internal/leg"
 	"github.com/fsagent/fsagent/internal/sample"
 	"github.com/fsagent/fsagent/internal/stream"
 	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
-	"github.com/fsagent/fsagent/services/collector"
-	"github.com/fsagent/fsagent/services/collector/esl"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -38,31 +39,19 @@ type pointKey struct {
 
 // expect steps the events of the same calls in this process.
 func (c *campaign) expect(ctx context.Context) (*expectation, error) {
-	e := &expectation{samples: map[sample.Identity]*fsagentv1.Sample{}, points: map[pointKey]float64{}}
-	filter, err := esl.NewFilter(esl.FilterConfig{})
-	if err != nil {
-		return nil, fmt.Errorf("chaos: %w", err)
-	}
-	subscription := collector.Subscription(true)
+	var calls []Calls
 	for i := range c.cfg.Instances {
 		p, err := c.playback(i)
 		if err != nil {
 			return nil, err
 		}
-		table := leg.NewTable(leg.DefaultParams())
-		err = p.Events(ctx, freeswitch(i).CoreUUID, func(raw []byte) {
-			id, err := event.Scan(raw)
-			if err != nil || !slices.Contains(subscription, string(id.Name)) {
-				return
-			}
-			e.events++
-			table.Apply(uint64(e.events), instanceName(i), filter.Append(nil, raw), e.add)
-		})
-		if err != nil {
-			return nil, fmt.Errorf("chaos: %w", err)
-		}
+		calls = append(calls, Calls{instanceName(i), freeswitch(i).CoreUUID, p})
 	}
-	return e, nil
+	e, err := Expect(ctx, calls...)
+	if err != nil {
+		return nil, err
+	}
+	return e.want, nil
 }
 
 func (e *expectation) add(s *fsagentv1.Sample) {
@@ -111,8 +100,12 @@ func (c *campaign) verify(ctx context.Context, want *expectation) error {
 			}
 		}
 	}
-	found, err := c.published(ctx, js, want)
+	live := map[string][]byte{} // samples by subject
+	found, err := c.published(ctx, js, want, live)
 	if err != nil {
+		return err
+	}
+	if err := c.replayed(ctx, live); err != nil {
 		return err
 	}
 	points, doubled, err := c.received()
@@ -122,7 +115,7 @@ func (c *campaign) verify(ctx context.Context, want *expectation) error {
 	if err := comparePoints(points, want.points); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.out, "%d samples, each once; %d points, %d of them more than once with the same value; %s\n", found, len(points), doubled, c.faultCounts())
+	fmt.Fprintf(c.out, "%d samples, each once, and the same bytes by a replay; %d points, %d of them more than once with the same value; %s\n", found, len(points), doubled, c.faultCounts())
 	return nil
 }
 
@@ -135,8 +128,9 @@ func (c *campaign) faultCounts() string {
 	return out.String()[:len(out.String())-1]
 }
 
-// published compares the samples of the stream with those expected.
-func (c *campaign) published(ctx context.Context, js jetstream.JetStream, want *expectation) (int, error) {
+// published compares the samples of the stream with those expected, and appends
+// them to live, by subject.
+func (c *campaign) published(ctx context.Context, js jetstream.JetStream, want *expectation, live map[string][]byte) (int, error) {
 	s, err := js.Stream(ctx, stream.Samples)
 	if err != nil {
 		return 0, fmt.Errorf("chaos: %w", err)
@@ -160,14 +154,56 @@ func (c *campaign) published(ctx context.Context, js jetstream.JetStream, want *
 			if err := check(msg.Data(), meta.Sequence.Stream, want, seen); err != nil {
 				return 0, err
 			}
+			live[msg.Subject()] = append(live[msg.Subject()], msg.Data()...)
 		}
 	}
+	return len(seen), complete(want, seen)
+}
+
+// replayed computes the samples of all events again, as a user does, and compares
+// them with those of the live services: in each partition the same bytes in the
+// same order.
+func (c *campaign) replayed(ctx context.Context, live map[string][]byte) error {
+	file := filepath.Join(c.dir, "replay.pb")
+	cmd := exec.CommandContext(ctx, filepath.Join(c.cfg.Bin, "fsagent"), "replay", "-to-file", file)
+	cmd.Dir = c.dir // no settings of whoever runs the campaign
+	cmd.Env = append(os.Environ(), "FSAGENT_NATS_URL="+c.nats.URL())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("chaos: replay: %w\n%s", err, out)
+	}
+	batch, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("chaos: %w", err)
+	}
+	again := map[string][]byte{}
+	for len(batch) > 0 {
+		_, _, n := protowire.ConsumeField(batch)
+		if n < 0 {
+			return fmt.Errorf("chaos: replay: %w", protowire.ParseError(n))
+		}
+		s, err := sample.Decode(batch[:n])
+		if err != nil || len(s) != 1 {
+			return fmt.Errorf("chaos: replay: %d samples in one field: %w", len(s), err)
+		}
+		subject := stream.SampleSubject(stream.Partition([]byte(s[0].GetChannelId()), stream.DefaultPartitions))
+		again[subject], batch = append(again[subject], batch[:n]...), batch[n:]
+	}
+	for p := range stream.DefaultPartitions {
+		subject := stream.SampleSubject(p)
+		if l, a := live[subject], again[subject]; !bytes.Equal(l, a) {
+			return fmt.Errorf("%w: %s has %d bytes of samples, a replay makes %d, or other ones", ErrDifference, subject, len(l), len(a))
+		}
+	}
+	return nil
+}
+
+func complete(want *expectation, seen map[sample.Identity]uint64) error {
 	for id := range want.samples {
 		if _, ok := seen[id]; !ok {
-			return 0, fmt.Errorf("%w: %d samples in the stream, %d expected; missing is %v", ErrDifference, len(seen), len(want.samples), want.samples[id])
+			return fmt.Errorf("%w: %d samples in the stream, %d expected; missing is %v", ErrDifference, len(seen), len(want.samples), want.samples[id])
 		}
 	}
-	return len(seen), nil
+	return nil
 }
 
 func check(data []byte, seq uint64, want *expectation, seen map[sample.Identity]uint64) error {

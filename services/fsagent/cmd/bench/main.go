@@ -21,6 +21,8 @@ func main() {
 	flag.IntVar(&cfg.Copies, "copies", 40, "`number` of copies of the 80 recorded calls")
 	flag.StringVar(&cfg.Bin, "bin", "", "`directory` with the programs; empty builds them")
 	flag.StringVar(&cfg.JSON, "json", "", "`file` for the result")
+	flag.StringVar(&cfg.Profiles, "profiles", "", "`directory` for CPU profiles of every process, for go tool pprof; they cost some speed")
+	flag.StringVar(&cfg.Against, "against", "", "`file` of an earlier result to compare with")
 	flag.Parse()
 	if *only != "" {
 		cfg.Only = strings.Split(*only, ",")
