@@ -10,11 +10,16 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/fsagent/fsagent/internal/config"
+	"github.com/fsagent/fsagent/internal/stream"
 	"github.com/fsagent/fsagent/services/fsagent"
+	"go.yaml.in/yaml/v3"
 )
 
 const (
@@ -27,6 +32,13 @@ const (
 // defaults, and the comments of the fields.
 func TestConfigurationPage(t *testing.T) {
 	t.Parallel()
+	inPage(t, page, begin, end, settingsTable(t))
+}
+
+// inPage compares what is between begin and end of a page with a table, or writes it
+// there.
+func inPage(t *testing.T, page, begin, end, table string) {
+	t.Helper()
 	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
@@ -34,9 +46,8 @@ func TestConfigurationPage(t *testing.T) {
 	head, rest, ok := strings.Cut(string(text), begin)
 	old, tail, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		t.Fatalf("%s has no place for the settings", page)
+		t.Fatalf("%s has no place for the table", page)
 	}
-	table := settingsTable(t)
 	if *update {
 		if err := os.WriteFile(page, []byte(head+begin+table+end+tail), 0o644); err != nil {
 			t.Fatal(err)
@@ -144,7 +155,7 @@ func fieldComments(t *testing.T) map[string]string {
 func TestDocumentsNameWhatExists(t *testing.T) {
 	t.Parallel()
 	table := settingsTable(t)
-	for _, root := range []string{"../../docs", "../../deploy", "../../README.md", "../../compose.yaml"} {
+	for _, root := range []string{"../../docs", "../../deploy", "../../README.md", "../../compose.yaml", "../../.env.example"} {
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err
@@ -166,8 +177,150 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 	}
 }
 
+// Every setting of a service can be set in .env: compose.yaml hands it on. What is
+// left out is what the stack itself decides.
+func TestComposeHandsSettingsOn(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../compose.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stack struct {
+		Services map[string]struct {
+			Environment map[string]any `yaml:"environment"`
+		} `yaml:"services"`
+	}
+	if err := yaml.Unmarshal(text, &stack); err != nil {
+		t.Fatal(err)
+	}
+	sections := map[string][]string{
+		"collector":  {"freeswitch_instances", "events", "esl", "publish", "storage", "nats", "http", "logging"},
+		"calculator": {"calculator", "storage", "nats", "http", "logging"},
+		"exporter":   {"opentelemetry", "storage", "nats", "http", "logging"},
+	}
+	decided := regexp.MustCompile(`^(FSAGENT_NATS_(URL|NKEY_FILE)|FSAGENT_HTTP_PORT)$`)
+	left := regexp.MustCompile(`^(FSAGENT_NATS_(CREDS_FILE|USER|PASSWORD|PASSWORD_FILE|CA_FILE|CERT_FILE|KEY_FILE|LISTEN)|FSAGENT_HTTP_HOST|FSAGENT_CALCULATOR_ID)$`)
+	rows := regexp.MustCompile("(?m)^\\| `([a-z_]+)[^`]*` \\| `(FSAGENT_[A-Z_]+)` ").FindAllStringSubmatch(settingsTable(t), -1)
+	for name, own := range sections {
+		environ := stack.Services[name].Environment
+		want := map[string]bool{}
+		for _, row := range rows {
+			section, variable := row[1], row[2]
+			if !slices.Contains(own, section) || left.MatchString(variable) {
+				continue
+			}
+			want[variable] = true
+			value, ok := environ[variable]
+			if !ok {
+				t.Errorf("%s: %s is not handed on", name, variable)
+			} else if given := fmt.Sprint(value); value != nil && !decided.MatchString(variable) && !strings.Contains(given, "${"+variable+":-") {
+				t.Errorf("%s: %s is %q whatever .env says", name, variable, given)
+			}
+		}
+		for variable := range environ {
+			if strings.HasPrefix(variable, "FSAGENT_") && !want[variable] {
+				t.Errorf("%s: %s is no setting of this service", name, variable)
+			}
+		}
+	}
+	// fsagent limits compares the streams with what they were made with.
+	for _, row := range rows {
+		if people := stack.Services["fsagent"].Environment; row[1] == "storage" {
+			if value, ok := people[row[2]]; !ok || value != stack.Services["calculator"].Environment[row[2]] {
+				t.Errorf("fsagent: %s is not that of the calculators", row[2])
+			}
+		}
+	}
+}
+
+// What .env.example sets, compose.yaml reads.
+func TestEnvExample(t *testing.T) {
+	t.Parallel()
+	stack, err := os.ReadFile("../../compose.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("../../.env.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`(?m)^#?([A-Z][A-Z_]*)=`).FindAllStringSubmatch(string(example), -1)
+	if len(names) < 5 {
+		t.Fatalf("only %d variables", len(names))
+	}
+	for _, m := range names {
+		if !regexp.MustCompile(`\b` + m[1] + `[:}]`).Match(stack) {
+			t.Errorf("compose.yaml does not read %s", m[1])
+		}
+	}
+}
+
+// The file and the variables of the single-process fsagent that this one replaces
+// start it unchanged.
+func TestEarlierConfiguration(t *testing.T) {
+	t.Parallel()
+	check := func(t *testing.T, cfg fsagent.Config) {
+		t.Helper()
+		if in := cfg.Collector.Instances; len(in) != 1 || in[0].Name != "fs-1" || in[0].Host != "10.0.0.5" || in[0].Port != 8021 || string(in[0].Password) != "ClueCon" {
+			t.Errorf("instances are %+v", in)
+		}
+		if otel := cfg.OpenTelemetry; otel.Endpoint != "otel:4317" || cfg.Storage.Storage != stream.Redis || cfg.HTTP.Port != 9000 || cfg.Logging.Level != "debug" || cfg.Logging.Format != "text" {
+			t.Errorf("got %+v", cfg)
+		}
+	}
+	t.Run("file", func(t *testing.T) {
+		t.Parallel()
+		path := filepath.Join(t.TempDir(), "config.yaml")
+		err := os.WriteFile(path, []byte(`
+freeswitch_instances:
+  - name: fs-1
+    host: 10.0.0.5
+    port: 8021
+    password: ClueCon
+storage:
+  type: redis
+opentelemetry:
+  endpoint: otel:4317
+  insecure: true
+  headers: {authorization: secret}
+  skip_zero_values: true
+http:
+  port: 9000
+logging:
+  level: debug
+  format: text
+events:
+  rtcp: true
+  qos: false
+`), 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := fsagent.DefaultConfig()
+		if err := config.Load(&cfg, path, nil); err != nil {
+			t.Fatal(err)
+		}
+		check(t, cfg)
+		if cfg.OpenTelemetry.Insecure == nil || !*cfg.OpenTelemetry.Insecure || !cfg.OpenTelemetry.SkipZeroValues || cfg.Collector.Events.QoS {
+			t.Errorf("got %+v", cfg)
+		}
+	})
+	t.Run("environment", func(t *testing.T) {
+		t.Parallel()
+		cfg := fsagent.DefaultConfig()
+		err := config.Environment(&cfg, []string{
+			`FSAGENT_FREESWITCH_INSTANCES=[{"name":"fs-1","host":"10.0.0.5","port":8021,"password":"ClueCon"}]`,
+			"FSAGENT_STORAGE_TYPE=redis", "FSAGENT_OTEL_ENDPOINT=otel:4317", "FSAGENT_HTTP_PORT=9000", "FSAGENT_LOG_LEVEL=debug", "FSAGENT_LOG_FORMAT=text",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, cfg)
+	})
+}
+
 // notSettings are other names that begin like a variable.
 var notSettings = map[string]bool{
 	"FSAGENT_": true, "FSAGENT_EVENTS": true, "FSAGENT_SAMPLES": true, "FSAGENT_STATE": true, "FSAGENT_DEADLETTER": true,
-	"FSAGENT_GAP": true, "FSAGENT_SYNC": true,
+	"FSAGENT_GAP": true, "FSAGENT_SYNC": true, "FSAGENT_ARCHIVE": true,
 }

@@ -14,11 +14,13 @@ import (
 	"github.com/fsagent/fsagent/internal/sample"
 	"github.com/fsagent/fsagent/internal/stream"
 	"github.com/fsagent/fsagent/services/exporter/otlptest"
+	"github.com/nats-io/nats.go"
 )
 
 // process is one service as a process of its own that can be killed and started
 // again.
 type process struct {
+	args    []string
 	t       *testing.T
 	program string
 	environ []string
@@ -38,6 +40,12 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.buf.Write(p)
 }
 
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
 func startProcess(t *testing.T, program string, environ ...string) *process {
 	t.Helper()
 	p := &process{t: t, program: program, environ: append(os.Environ(), environ...), output: &output{}}
@@ -45,7 +53,7 @@ func startProcess(t *testing.T, program string, environ ...string) *process {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", p.program, &p.output.buf)
+			t.Logf("%s said:\n%s", p.program, p.output)
 		}
 	})
 	return p
@@ -53,7 +61,7 @@ func startProcess(t *testing.T, program string, environ ...string) *process {
 
 func (p *process) start() {
 	p.t.Helper()
-	p.cmd = exec.Command(p.program)
+	p.cmd = exec.Command(p.program, p.args...)
 	p.cmd.Env = p.environ
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	if err := p.cmd.Start(); err != nil {
@@ -69,13 +77,14 @@ func (p *process) kill() {
 
 // With the services as separate processes, calculator and exporter are killed
 // with SIGKILL again and again while calls are played. Every sample is in the
-// stream once, and the points are those of an undisturbed run.
+// stream once, the points are those of an undisturbed run, and a replay makes the
+// same samples.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	const name = "05-load-80-calls"
 	const prefix = "github.com/fsagent/fsagent/services/"
 	srv := natstest.Start(t)
-	b := newSwitchboard(t)
+	b := newSwitchboard(t, name)
 	common := []string{
 		"FSAGENT_NATS_URL=" + srv.URL(), "FSAGENT_HTTP_PORT=0", "FSAGENT_CALCULATOR_LEASE=500ms",
 		"FSAGENT_OTEL_ENDPOINT=" + b.receiver.Addr(), "FSAGENT_OTEL_INSECURE=true", "FSAGENT_OTEL_MAX_FUTURE=" + ever.String(),
@@ -109,10 +118,22 @@ func TestKill(t *testing.T) {
 	if c := otlptest.Conflicts(b.receiver.Points()); len(c) > 0 {
 		t.Errorf("%d points came twice with different values, the first is %v", len(c), c[0])
 	}
-	seen := map[sample.Identity]bool{}
+	once(t, srv.Connect())
 	epochs := map[string]bool{}
 	for _, m := range batches(t, srv.Connect()) {
 		epochs[m.Header.Get(stream.HeaderEpoch)] = true
+	}
+	if len(epochs) < 4 {
+		t.Errorf("the calculator was killed %d times only", len(epochs)-1)
+	}
+	sameAsLive(t, srv.Connect(), read(t, srv.Connect(), stream.DefaultPartitions))
+}
+
+// once fails the test if a sample is in the stream twice.
+func once(t *testing.T, nc *nats.Conn) {
+	t.Helper()
+	seen := map[sample.Identity]bool{}
+	for _, m := range batches(t, nc) {
 		samples, err := sample.Decode(m.Data)
 		if err != nil {
 			t.Fatal(err)
@@ -124,9 +145,6 @@ func TestKill(t *testing.T) {
 				seen[id] = true
 			}
 		}
-	}
-	if len(epochs) < 4 {
-		t.Errorf("the calculator was killed %d times only", len(epochs)-1)
 	}
 }
 

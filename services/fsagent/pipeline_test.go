@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsagent/fsagent/internal/event"
 	"github.com/fsagent/fsagent/internal/natstest"
 	"github.com/fsagent/fsagent/internal/recording"
 	"github.com/fsagent/fsagent/internal/sample"
@@ -25,6 +27,7 @@ import (
 	"github.com/fsagent/fsagent/services/fsagent"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -40,9 +43,24 @@ type switchboard struct {
 	receiver *otlptest.Receiver
 }
 
-func newSwitchboard(t *testing.T) switchboard {
+// newSwitchboard is the FreeSWITCH process of a recording from the start: a snapshot
+// of another one, taken before the recording is played and published amid it, would
+// say that this one has taken its place. Without a name it is one of its own.
+func newSwitchboard(t *testing.T, name string) switchboard {
 	t.Helper()
-	server, err := esltest.Start(esltest.Config{})
+	var cfg esltest.Config
+	if name != "" {
+		r, err := recording.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := event.Scan(r.Events()[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.CoreUUID = string(id.CoreUUID)
+	}
+	server, err := esltest.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,9 +88,9 @@ func (b switchboard) config(t *testing.T) fsagent.Config {
 
 // pipe plays a recording through a pipeline of its own, in a data directory of
 // its own. It returns the points received and the samples, encoded, by partition.
-func pipe(t *testing.T, name string) (points []otlptest.Point, samples [][]byte) {
+func pipe(t *testing.T, name string, then ...func(*nats.Conn, [][]byte)) (points []otlptest.Point, samples [][]byte) {
 	t.Helper()
-	b := newSwitchboard(t)
+	b := newSwitchboard(t, name)
 	cfg := b.config(t)
 	p, err := fsagent.Open(t.Context(), cfg, natstest.Logger(t), service.NewRegistry())
 	if err != nil {
@@ -93,6 +111,9 @@ func pipe(t *testing.T, name string) (points []otlptest.Point, samples [][]byte)
 		return col.Published == sent() && cal.Stepped+rejected == col.Published+col.Made && exp.Samples == cal.Reports+cal.LegEnds && exp.Held == 0
 	})
 	samples = read(t, p.NATS, cfg.Storage.Partitions)
+	for _, f := range then {
+		f(p.NATS, samples)
+	}
 	stop()
 	if err := <-ended; err != nil {
 		t.Errorf("Run: %v", err)
@@ -140,6 +161,25 @@ func read(t *testing.T, nc *nats.Conn, partitions int) [][]byte {
 	return out
 }
 
+// difference tells where two lists of samples part.
+func difference(t *testing.T, a, b []byte) string {
+	t.Helper()
+	first, err := sample.Decode(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := sample.Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range min(len(first), len(second)) {
+		if !proto.Equal(first[i], second[i]) {
+			return fmt.Sprintf("sample %d of %d and %d:\n%v\n%v", i, len(first), len(second), first[i], second[i])
+		}
+	}
+	return fmt.Sprintf("%d samples and %d", len(first), len(second))
+}
+
 func batches(t *testing.T, nc *nats.Conn) []*jetstream.RawStreamMsg {
 	t.Helper()
 	js, err := jetstream.New(nc)
@@ -172,19 +212,19 @@ func until(t *testing.T, what string, ok func() bool) {
 }
 
 // The points of every recording are as in the golden files, value by value and
-// time by time; a second run in a fresh data directory makes the same samples,
-// byte for byte.
+// time by time; a replay and a second run in a fresh data directory make the same
+// samples, byte for byte.
 func TestRecordings(t *testing.T) {
 	t.Parallel()
 	for _, name := range recording.Names() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			points, first := pipe(t, name)
+			points, first := pipe(t, name, func(nc *nats.Conn, live [][]byte) { sameAsLive(t, nc, live) })
 			golden(t, name, points)
 			_, second := pipe(t, name)
 			for p := range first {
 				if !bytes.Equal(first[p], second[p]) {
-					t.Errorf("partition %d: two runs made different samples", p)
+					t.Errorf("partition %d: two runs made different samples: %s", p, difference(t, first[p], second[p]))
 				}
 			}
 		})

@@ -37,7 +37,7 @@ func (l *life) event(name, channel, more string) {
 // nothing of the old process stays.
 func TestReconnect(t *testing.T) {
 	t.Parallel()
-	b := newSwitchboard(t)
+	b := newSwitchboard(t, "")
 	cfg := b.config(t)
 	cfg.Collector.ESL.RetryMin, cfg.Collector.ESL.RetryMax = 10*time.Millisecond, 50*time.Millisecond
 	p, err := fsagent.Open(t.Context(), cfg, natstest.Logger(t), service.NewRegistry())

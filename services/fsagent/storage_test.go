@@ -2,6 +2,8 @@ package fsagent_test
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/fsagent/fsagent/internal/natstest"
@@ -51,7 +53,7 @@ func ends(b switchboard) int {
 func TestMemoryStorage(t *testing.T) {
 	t.Parallel()
 	srv := natstest.Start(t)
-	b := newSwitchboard(t)
+	b := newSwitchboard(t, "")
 	cfg := b.config(t)
 	cfg.Storage.Storage = stream.Memory
 	p := open(t, srv, cfg)
@@ -65,14 +67,50 @@ func TestMemoryStorage(t *testing.T) {
 	until(t, "another leg has ended", func() bool { return ends(b) == 3 })
 }
 
+// Somebody removes the bucket while calls go on. It is made again, the states are
+// made anew of the events, and no sample is lost or comes twice.
+func TestBucketRemoved(t *testing.T) {
+	t.Parallel()
+	const name = "05-load-80-calls"
+	srv := natstest.Start(t)
+	b := newSwitchboard(t, name)
+	p := open(t, srv, b.config(t))
+	until(t, "all is well", func() bool { return p.Ready() == nil })
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		play(t, b.server, name, 10) // twelve seconds
+	}()
+	until(t, "some legs have ended", func() bool { return ends(b) > 10 })
+	js, err := jetstream.New(p.NATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), stream.StateStream); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the bucket is there again", func() bool {
+		_, err := js.Stream(t.Context(), stream.StateStream)
+		return err == nil
+	})
+	<-done
+	want := strings.Split(unzip(t, "testdata/"+name+".txt.gz"), "\n")
+	until(t, "all points are there", func() bool { return len(otlptest.Unique(b.receiver.Points())) >= len(want)-1 })
+	golden(t, name, b.receiver.Points())
+	once(t, srv.Connect())
+	until(t, "all is well again", func() bool { return p.Ready() == nil })
+}
+
 // The server has no room for more: the collector keeps what it reads, says so,
 // and when there is room again everything goes on without a restart.
 func TestNoRoom(t *testing.T) {
 	t.Parallel()
-	srv := natstest.StartWithRoom(t, 1<<20)
-	b := newSwitchboard(t)
+	// The samples alone come to 1 MiB, the events to 7.
+	srv := natstest.StartWithRoom(t, 2<<20)
+	const name = "05-load-80-calls"
+	b := newSwitchboard(t, name)
 	p := open(t, srv, b.config(t))
-	sent := play(t, b.server, "05-load-80-calls", esltest.AsFast)
+	sent := play(t, b.server, name, esltest.AsFast)
 	until(t, "everything is read", func() bool { return p.Collector.Stats().EventsRead >= sent() })
 	if s := p.Collector.Stats(); s.Published >= sent() {
 		t.Fatalf("all %d events fitted: there is too much room", s.Published)
@@ -97,4 +135,64 @@ func TestNoRoom(t *testing.T) {
 	if s := p.Collector.Stats(); len(s.Dropped) > 0 {
 		t.Errorf("events were dropped though the buffer had room: %v", s.Dropped)
 	}
+}
+
+// There is no room for so long that the collector's buffer is full as well: what
+// does not fit is dropped, counted and told to the calculators, and when there is
+// room again calls are measured without a restart.
+func TestNoRoomForLong(t *testing.T) {
+	t.Parallel()
+	srv := natstest.StartWithRoom(t, 16<<20)
+	b := newSwitchboard(t, "")
+	cfg := b.config(t)
+	cfg.Collector.Events.BufferBytes = 256 << 10
+	p := open(t, srv, cfg)
+	until(t, "all is well", func() bool { return p.Ready() == nil })
+	js, err := jetstream.New(p.NATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const foreign = "FOREIGN" // another user of the server
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: foreign, Subjects: []string{"foreign"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{256 << 10, 1 << 10} {
+		for err == nil {
+			_, err = js.Publish(t.Context(), "foreign", make([]byte, size))
+		}
+		if !errors.Is(err, &jetstream.APIError{ErrorCode: noRoom}) {
+			t.Fatal(err)
+		}
+		err = nil
+	}
+
+	sent := play(t, b.server, "05-load-80-calls", esltest.AsFast)
+	until(t, "everything is read", func() bool { return p.Collector.Stats().EventsRead >= sent() })
+	until(t, "the buffer is full", func() bool { return dropped(p) > 0 })
+	until(t, "collector and calculator say why", func() bool { return p.Collector.Ready() != nil && p.Calculator.Ready() != nil })
+	t.Logf("%d dropped; %v", dropped(p), p.Ready())
+
+	if err := js.DeleteStream(t.Context(), foreign); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "every event is published or counted as dropped", func() bool {
+		s := p.Collector.Stats()
+		return s.BufferedBytes == 0 && s.Published+dropped(p) == s.EventsRead
+	})
+	until(t, "the calculators are told", func() bool { return p.Collector.Stats().Made > 0 })
+	before := ends(b)
+	play(t, b.server, "03g-loss5-only", esltest.AsFast)
+	until(t, "another leg has ended", func() bool { return ends(b) > before })
+	until(t, "all is well again", func() bool { return p.Ready() == nil })
+}
+
+// noRoom is the code of "insufficient resources".
+const noRoom = 10023
+
+// dropped are the events that the collector had no room for.
+func dropped(p *fsagent.Pipeline) (n uint64) {
+	for _, of := range p.Collector.Stats().Dropped {
+		n += of
+	}
+	return n
 }
