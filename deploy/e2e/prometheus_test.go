@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -101,8 +103,8 @@ func (b *backend) waitFor(n int) {
 func (b *backend) push(points map[int64]float64) int {
 	b.t.Helper()
 	var data []any
-	for ms, v := range points {
-		data = append(data, map[string]any{"timeUnixNano": strconv.FormatInt(ms*1_000_000, 10), "asDouble": v})
+	for _, ms := range slices.Sorted(maps.Keys(points)) { // in another order, Prometheus drops the older one and says nothing
+		data = append(data, map[string]any{"timeUnixNano": strconv.FormatInt(ms*1_000_000, 10), "asDouble": points[ms]})
 	}
 	body, err := json.Marshal(map[string]any{"resourceMetrics": []any{map[string]any{"scopeMetrics": []any{map[string]any{
 		"metrics": []any{map[string]any{"name": "probe", "gauge": map[string]any{"dataPoints": data}}},
