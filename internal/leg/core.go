@@ -15,7 +15,8 @@ type core struct {
 	uuid     string
 	instance string
 	order    uint64 // in which the partition met the cores; 0 before the first event
-	clock    int64  // latest Event-Date-Timestamp, microseconds since 1970
+	clock    int64  // latest Event-Date-Timestamp since it was set back, microseconds since 1970
+	sequence uint64 // greatest Event-Sequence
 	// witness is another core that has had events since this one's last, and
 	// witnessClock its clock at the first of them.
 	witness      string
@@ -37,7 +38,7 @@ func (t *Table) LoadCores(cores []*fsagentv1.Core) {
 		if c == nil {
 			continue
 		}
-		c.clock = max(c.clock, m.GetClockUs())
+		c.clock, c.sequence = max(c.clock, m.GetClockUs()), max(c.sequence, m.GetSequence())
 		c.order, t.met = m.GetOrder(), max(t.met, m.GetOrder())
 		c.witness, c.witnessClock = m.GetWitness(), m.GetWitnessUs()
 		c.dropped = dropped{from: m.GetGapFromUs(), to: m.GetGapToUs(), lost: lost(m.GetGapLost())}
@@ -49,7 +50,7 @@ func (t *Table) Cores() []*fsagentv1.Core {
 	out := make([]*fsagentv1.Core, 0, len(t.cores))
 	for _, c := range t.cores {
 		out = append(out, fsagentv1.Core_builder{
-			CoreUuid: c.uuid, FsInstance: c.instance, ClockUs: c.clock, Order: c.order, Witness: c.witness, WitnessUs: c.witnessClock,
+			CoreUuid: c.uuid, FsInstance: c.instance, ClockUs: c.clock, Sequence: c.sequence, Order: c.order, Witness: c.witness, WitnessUs: c.witnessClock,
 			GapFromUs: c.dropped.from, GapToUs: c.dropped.to, GapLost: uint32(c.dropped.lost),
 		}.Build())
 	}
@@ -94,14 +95,27 @@ func plain(id []byte) bool {
 // advance moves the clock of a core on to the time of an event of FreeSWITCH, ends
 // the legs that had no event for too long and forgets those that ended long ago. Because
 // the clock is the events' own, what happens when depends on nothing else.
+//
+// It goes back only with FreeSWITCH's own (fsctl sync_clock): an event that is late has
+// a smaller Event-Sequence than those before it. Otherwise all that comes would count as
+// late until the time is reached again.
 func (t *Table) advance(c *core, ev cause) {
 	if c.order == 0 {
 		t.met++
 		c.order = t.met
 	}
 	c.witness = ""
+	if ev.made {
+		return
+	}
 	us := ev.e.ID().TimeUS
-	if us <= c.clock || ev.made {
+	if n := ev.e.ID().Sequence; n > c.sequence {
+		if c.sequence != 0 && us < c.clock-t.linger {
+			c.clock = us
+		}
+		c.sequence = n
+	}
+	if us <= c.clock {
 		return
 	}
 	hourBefore := c.clock / sweepEvery

@@ -89,6 +89,29 @@ func TestForget(t *testing.T) {
 	}
 }
 
+// TestClockSetBack: FreeSWITCH's clock was an hour ahead and is set right. What comes
+// then counts, and what is late by its number is refused as before, also by whoever
+// has loaded the clock.
+func TestClockSetBack(t *testing.T) {
+	t.Parallel()
+	s := newStepper(t)
+	s.apply(leg.Applied, made("CHANNEL_CREATE", "ahead", 10, 60*minute))
+	s.apply(leg.Applied, made("CHANNEL_HANGUP_COMPLETE", "ahead", 20, 61*minute))
+	s.apply(leg.Late, made("CHANNEL_CREATE", "late", 5, 0))
+	s.apply(leg.Applied, made("CHANNEL_CREATE", "u1", 30, minute))
+	s.apply(leg.Applied, made("CHANNEL_HANGUP_COMPLETE", "u1", 31, minute+10))
+	s.wantLen(0, 2)
+	s.apply(leg.Applied, made("HEARTBEAT", "", 40, 7*minute))
+	s.wantLen(0, 1) // the leg of the time ahead is remembered until then
+	s.apply(leg.Late, made("CHANNEL_HANGUP_COMPLETE", "u1", 31, minute+10))
+	cores := s.table.Cores()
+
+	s = newStepper(t)
+	s.table.LoadCores(cores)
+	s.apply(leg.Late, made("CHANNEL_CREATE", "late", 35, minute))
+	s.apply(leg.Applied, made("CHANNEL_CREATE", "u2", 41, minute))
+}
+
 // TestIDAgain: a dialplan can give a new leg the id of one that ended.
 func TestIDAgain(t *testing.T) {
 	t.Parallel()

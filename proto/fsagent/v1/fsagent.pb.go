@@ -4020,6 +4020,7 @@ type Core struct {
 	xxx_hidden_GapFromUs  int64                  `protobuf:"varint,7,opt,name=gap_from_us,json=gapFromUs"`
 	xxx_hidden_GapToUs    int64                  `protobuf:"varint,8,opt,name=gap_to_us,json=gapToUs"`
 	xxx_hidden_GapLost    uint32                 `protobuf:"varint,9,opt,name=gap_lost,json=gapLost"`
+	xxx_hidden_Sequence   uint64                 `protobuf:"varint,10,opt,name=sequence"`
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
@@ -4112,6 +4113,13 @@ func (x *Core) GetGapLost() uint32 {
 	return 0
 }
 
+func (x *Core) GetSequence() uint64 {
+	if x != nil {
+		return x.xxx_hidden_Sequence
+	}
+	return 0
+}
+
 func (x *Core) SetCoreUuid(v string) {
 	x.xxx_hidden_CoreUuid = v
 }
@@ -4148,12 +4156,17 @@ func (x *Core) SetGapLost(v uint32) {
 	x.xxx_hidden_GapLost = v
 }
 
+func (x *Core) SetSequence(v uint64) {
+	x.xxx_hidden_Sequence = v
+}
+
 type Core_builder struct {
 	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
 
 	CoreUuid   string
 	FsInstance string
-	// Latest Event-Date-Timestamp seen. Microseconds since 1970.
+	// Latest Event-Date-Timestamp seen, since the clock was last set back.
+	// Microseconds since 1970.
 	ClockUs int64
 	// In which order the partition met the processes: 1, 2, ...
 	Order uint64
@@ -4167,6 +4180,8 @@ type Core_builder struct {
 	GapFromUs int64
 	GapToUs   int64
 	GapLost   uint32
+	// Greatest Event-Sequence seen.
+	Sequence uint64
 }
 
 func (b0 Core_builder) Build() *Core {
@@ -4182,6 +4197,7 @@ func (b0 Core_builder) Build() *Core {
 	x.xxx_hidden_GapFromUs = b.GapFromUs
 	x.xxx_hidden_GapToUs = b.GapToUs
 	x.xxx_hidden_GapLost = b.GapLost
+	x.xxx_hidden_Sequence = b.Sequence
 	return m0
 }
 
@@ -4536,7 +4552,7 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\fnext_segment\x18\b \x01(\x04R\vnextSegment\x12!\n" +
 	"\fidle_through\x18\t \x01(\x04R\vidleThrough\x12)\n" +
 	"\x10samples_sequence\x18\n" +
-	" \x01(\x04R\x0fsamplesSequence\"\x85\x02\n" +
+	" \x01(\x04R\x0fsamplesSequence\"\xa1\x02\n" +
 	"\x04Core\x12\x1b\n" +
 	"\tcore_uuid\x18\x01 \x01(\tR\bcoreUuid\x12\x1f\n" +
 	"\vfs_instance\x18\x02 \x01(\tR\n" +
@@ -4548,7 +4564,9 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"witness_us\x18\x06 \x01(\x03R\twitnessUs\x12\x1e\n" +
 	"\vgap_from_us\x18\a \x01(\x03R\tgapFromUs\x12\x1a\n" +
 	"\tgap_to_us\x18\b \x01(\x03R\agapToUs\x12\x19\n" +
-	"\bgap_lost\x18\t \x01(\rR\agapLost\">\n" +
+	"\bgap_lost\x18\t \x01(\rR\agapLost\x12\x1a\n" +
+	"\bsequence\x18\n" +
+	" \x01(\x04R\bsequence\">\n" +
 	"\x04Meta\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x01 \x01(\rR\n" +
