@@ -15,9 +15,21 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// ErrSettings is returned when a stream or the bucket exists with settings that
+// ErrSettings is returned when the server, a stream or the bucket has settings that
 // cannot live with the configured ones. Waiting does not help.
-var ErrSettings = errors.New("existing streams do not fit the configuration")
+var ErrSettings = errors.New("what is in NATS does not fit the configuration")
+
+// minPayload is how large a message the server must take, in bytes: NATS's default.
+// Samples and states are packed to half of it.
+const minPayload = 1 << 20
+
+// checkPayload returns an error wrapping ErrSettings if messages would be too large.
+func checkPayload(nc *nats.Conn) error {
+	if most := nc.MaxPayload(); most > 0 && most < minPayload { // 0: never connected
+		return fmt.Errorf("%w: the server takes messages of up to %d bytes; set its max_payload to %d or more", ErrSettings, most, minPayload)
+	}
+	return nil
+}
 
 // errForbidden is said where something is missing that this user may not make.
 var errForbidden = errors.New("it is not there, and this user may not make it; a calculator does")
@@ -31,6 +43,9 @@ var errNoServer = errors.New("no NATS server answers; see nats.url")
 // It returns an error wrapping ErrSettings, which names the setting, if what
 // exists does not fit; any other error is the server's, and worth a retry.
 func Ensure(ctx context.Context, js jetstream.JetStream, s Settings) error {
+	if err := checkPayload(js.Conn()); err != nil {
+		return err
+	}
 	for _, want := range s.streams() {
 		have, err := js.Stream(ctx, want.Name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -90,6 +105,9 @@ func permitted(ctx context.Context, nc *nats.Conn, subject string, ask func(cont
 // Compare is Ensure without making anything: it returns how many of the streams
 // are not there.
 func Compare(ctx context.Context, js jetstream.JetStream, s Settings) (missing int, err error) {
+	if err := checkPayload(js.Conn()); err != nil {
+		return 0, err
+	}
 	for _, want := range s.streams() {
 		have, err := js.Stream(ctx, want.Name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {

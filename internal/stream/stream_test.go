@@ -10,6 +10,7 @@ import (
 	"github.com/fsagent/fsagent/internal/natstest"
 	"github.com/fsagent/fsagent/internal/stream"
 	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 )
@@ -141,6 +142,34 @@ func TestCheckInstance(t *testing.T) {
 		"": false, "a.b": false, "a b": false, "*": false, ">": false, strings.Repeat("x", 65): false, "ü": false} {
 		if err := stream.CheckInstance(name); (err == nil) != ok {
 			t.Errorf("CheckInstance(%q) = %v", name, err)
+		}
+	}
+}
+
+// A server that takes only small messages is refused: there would be samples and
+// states that never get in.
+func TestEnsureRefusesSmallPayload(t *testing.T) {
+	t.Parallel()
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, MaxPayload: 64 << 10, JetStream: true, StoreDir: t.TempDir(), NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	defer srv.WaitForShutdown()
+	defer srv.Shutdown()
+	nc, err := stream.Connect(stream.Connection{URL: srv.ClientURL()}, t.Name(), natstest.Logger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, compared := stream.Compare(t.Context(), js, stream.DefaultSettings())
+	for _, err := range []error{compared, stream.EnsureRetry(t.Context(), js, stream.DefaultSettings(), natstest.Logger(t))} {
+		if !errors.Is(err, stream.ErrSettings) || !strings.Contains(err.Error(), "up to 65536 bytes; set its max_payload") {
+			t.Errorf("got %v, want ErrSettings that tells of max_payload", err)
 		}
 	}
 }
