@@ -30,6 +30,7 @@ type journal struct {
 	// given up with the next one.
 	forgotten []leg.Key
 	waste     []string // keys of segments that count no more
+	holed     bool     // segments are missing: nothing is to rely on their numbers
 }
 
 const (
@@ -54,12 +55,12 @@ type entries struct {
 // cut takes what changed in the table since the last cut, or all of it if asked
 // or if that is due.
 func (j *journal) cut(t *leg.Table, all bool) entries {
-	all = all || j.grown > 2*j.size+slack || j.next-j.first >= maxSegments
+	all = all || j.holed || j.grown > 2*j.size+slack || j.next-j.first >= maxSegments
 	if all {
 		for n := j.first; n < j.next; n++ {
 			j.waste = append(j.waste, stream.SegmentKey(j.partition, n))
 		}
-		j.first, j.size, j.grown, j.forgotten = j.next, 0, 0, nil
+		j.first, j.size, j.grown, j.forgotten, j.holed = j.next, 0, 0, nil, false
 		t.Touch()
 	}
 	var w segmentWriter
@@ -99,8 +100,8 @@ type extent struct {
 
 func (j *journal) extent() extent { return extent{j.first, j.next, j.size + j.grown} }
 
-// wasteful reports whether writing all legs would make the bucket smaller.
-func (j *journal) wasteful() bool { return j.grown > 0 || len(j.forgotten) > 0 }
+// wasteful reports whether writing all legs would make the bucket smaller or whole.
+func (j *journal) wasteful() bool { return j.holed || j.grown > 0 || len(j.forgotten) > 0 }
 
 // loadTries is how often the segments are read before one that should be there
 // is given up. In a cluster the server that is asked may lag behind.
@@ -122,6 +123,7 @@ func (j *journal) load(ctx context.Context, s *store, o *ownership, t *leg.Table
 		if try == loadTries {
 			o.m.gaps.WithLabelValues(gapState).Inc()
 			o.log.Error("states of legs are missing in the bucket: numbers of these legs are incomplete", "keys", missing)
+			j.holed = true
 			return nil
 		}
 		if !retry.wait(ctx, o.log, "load segments", fmt.Errorf("missing %v", missing)) {
