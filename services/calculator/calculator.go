@@ -225,6 +225,7 @@ func (c *Calculator) supervise(ctx context.Context, s *store) {
 // keep runs one partition again and again until ctx ends.
 func (c *Calculator) keep(ctx context.Context, s *store, number int) {
 	for retry := newBackoff(&c.m.trouble); ctx.Err() == nil; {
+		started := time.Now()
 		err := c.runPartition(ctx, s, number)
 		if ctx.Err() != nil {
 			if err != nil && !errors.Is(err, context.Cause(ctx)) && !errors.Is(err, errLost) {
@@ -232,11 +233,18 @@ func (c *Calculator) keep(ctx context.Context, s *store, number int) {
 			}
 			return
 		}
+		if time.Since(started) > worked {
+			retry = newBackoff(&c.m.trouble)
+		}
 		if !retry.wait(ctx, c.log.With("partition", number), "own partition", err) {
 			return
 		}
 	}
 }
+
+// worked is how long a partition must have run so that its end has nothing to do with
+// the ends before: they come with every hand-over.
+const worked = 10 * time.Second
 
 // Ready reports whether the calculator can do its work: NATS is there, takes what
 // it is given, and the calculator knows which partitions are its own.
