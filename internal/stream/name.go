@@ -53,6 +53,13 @@ const (
 	// HeaderThrough of a sample message: the sequence in Events of the last
 	// event whose samples are in this message or before it.
 	HeaderThrough = "Fsagent-Through"
+	// HeaderPart of a sample message: how many samples of the event after that one are
+	// in this message or before it. Not there if none are: an event's samples are
+	// parted only if they are too many for one message.
+	HeaderPart = "Fsagent-Part"
+	// HeaderEvents of a sample message: when the stream Events was made of which it
+	// speaks. Microseconds since 1970.
+	HeaderEvents = "Fsagent-Events"
 	// HeaderEpoch of a sample message: the epoch of the owner that wrote it.
 	HeaderEpoch = "Fsagent-Epoch"
 	// HeaderReason of a dead letter: why it was parked.

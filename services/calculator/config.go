@@ -75,8 +75,9 @@ type MOSConfig struct {
 	Provisional bool `yaml:"provisional" env:"FSAGENT_MOS_PROVISIONAL"`
 }
 
-// Limits of one flush and of what may wait for it. What waits goes in one message:
-// it must stay below the server's largest, 1 MiB.
+// Limits of one flush and of what may wait for it. What waits goes in one message, or,
+// where one event makes more than that, in several: each must stay below the server's
+// largest, 1 MiB.
 const (
 	flushSamples     = 200
 	flushBytes       = 64 << 10

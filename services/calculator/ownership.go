@@ -43,6 +43,7 @@ type ownership struct {
 	m         *metrics
 	partition int
 	epoch     uint64 // of this ownership
+	events    int64  // when the events stream was made, microseconds since 1970
 	// replicated: the bucket lives on several servers.
 	replicated bool
 	anew       bool                   // the events stream is another than the previous owner's
@@ -51,11 +52,19 @@ type ownership struct {
 	tail       tail                   // of the samples; publish's
 }
 
+// reach is how far samples are out: those of all events through one, and the first
+// part of those of the event after it.
+type reach struct {
+	through uint64 // Fsagent-Through
+	part    int    // Fsagent-Part
+}
+
 // tail is the last message on a partition's sample subject.
 type tail struct {
+	reach
 	sequence uint64 // in the samples stream; 0 if there is none
-	through  uint64 // its Fsagent-Through
 	epoch    uint64 // its Fsagent-Epoch
+	events   int64  // its Fsagent-Events; 0 if it does not say
 }
 
 // store is what ownerships share.
@@ -169,7 +178,7 @@ func (s *store) noEvent(ctx context.Context, partition int, first, last uint64) 
 // begun anew.
 func (s *store) claim(ctx context.Context, partition int, id string, record *fsagentv1.OwnerRecord, revision uint64, created time.Time, m *metrics, log *slog.Logger) (*ownership, error) {
 	o := &ownership{js: s.js, kv: s.kv, samples: s.samples, log: log, m: m, partition: partition, replicated: s.replicated,
-		record: record, revision: revision}
+		events: created.UnixMicro(), record: record, revision: revision}
 	retry := newBackoff(&o.m.trouble)
 	before := record.GetEpoch()
 	if before == 0 {
@@ -184,8 +193,8 @@ func (s *store) claim(ctx context.Context, partition int, id string, record *fsa
 	next := proto.CloneOf(record)
 	next.SetOwner(id)
 	next.SetEpoch(o.epoch)
-	next.SetStreamCreatedUs(created.UnixMicro())
-	if was := record.GetStreamCreatedUs(); was != 0 && was != created.UnixMicro() {
+	next.SetStreamCreatedUs(o.events)
+	if was := record.GetStreamCreatedUs(); was != 0 && was != o.events {
 		o.anew = true
 		next.SetCursor(0)
 		next.SetPublished(0)
@@ -209,13 +218,7 @@ func (s *store) claim(ctx context.Context, partition int, id string, record *fsa
 			return nil, errLost
 		}
 		o.tail = t
-		// The record's published stands in for a tail that has aged out, and is
-		// ahead of it where the latest events made no samples.
-		through := max(t.through, o.record.GetPublished())
-		if o.anew {
-			through = 0
-		}
-		err = o.append(ctx, nil, through)
+		err = o.append(ctx, nil, o.out())
 		if err == nil {
 			return o, nil
 		}
@@ -229,25 +232,37 @@ func (s *store) claim(ctx context.Context, partition int, id string, record *fsa
 	}
 }
 
-// publish appends samples (an encoded SampleBatch) of events up to through. It
-// returns when the message is in the stream, with errLost if it never will be,
-// or with the cause of ctx.
-func (o *ownership) publish(ctx context.Context, batch []byte, through uint64) error {
-	err := o.append(ctx, batch, through)
-	if err == nil {
+// out is what a claim finds published.
+func (o *ownership) out() reach {
+	out := o.tail.reach
+	if o.tail.events != o.events && (o.tail.events != 0 || o.anew) {
+		out = reach{} // it speaks of an events stream that is no more
+	}
+	// The record's published stands in for a tail that has aged out, and is ahead of
+	// it where the latest events made no samples.
+	if p := o.record.GetPublished(); p > out.through {
+		out = reach{through: p}
+	}
+	return out
+}
+
+// publish appends messages in order. It returns when they are in the stream, with
+// errLost if they never will be, or with the cause of ctx.
+func (o *ownership) publish(ctx context.Context, messages []message) error {
+	for _, m := range messages {
+		if err := o.append(ctx, m.batch, m.reach); err != nil {
+			return err
+		}
 		o.m.flushes.Inc()
 	}
-	return err
+	return nil
 }
 
 // append does not come back without knowing what became of the message: after
 // an unknown outcome it asks the tail, and tries again on top of it.
-func (o *ownership) append(ctx context.Context, payload []byte, through uint64) error {
-	msg := &nats.Msg{Subject: stream.SampleSubject(o.partition), Data: payload, Header: nats.Header{
-		stream.HeaderThrough: {strconv.FormatUint(through, 10)},
-		stream.HeaderEpoch:   {strconv.FormatUint(o.epoch, 10)},
-	}}
-	mine := tail{through: through, epoch: o.epoch}
+func (o *ownership) append(ctx context.Context, payload []byte, r reach) error {
+	mine := tail{reach: r, epoch: o.epoch, events: o.events}
+	msg := &nats.Msg{Subject: stream.SampleSubject(o.partition), Data: payload, Header: mine.headers()}
 	retry := newBackoff(&o.m.trouble)
 	for {
 		ack, failure := o.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(o.tail.sequence))
@@ -269,7 +284,7 @@ func (o *ownership) append(ctx context.Context, payload []byte, through uint64) 
 		if err != nil {
 			return err
 		}
-		if now.sequence > o.tail.sequence && now.epoch == mine.epoch && now.through == mine.through {
+		if now.sequence > o.tail.sequence && now.epoch == mine.epoch && now.reach == mine.reach {
 			o.tail = now // an earlier attempt was stored after all
 			return nil
 		}
@@ -332,12 +347,34 @@ func (o *ownership) lastOwn(ctx context.Context, through uint64) (last tail, err
 	return last, nil
 }
 
+func (t tail) headers() nats.Header {
+	h := nats.Header{
+		stream.HeaderThrough: {strconv.FormatUint(t.through, 10)},
+		stream.HeaderEpoch:   {strconv.FormatUint(t.epoch, 10)},
+		stream.HeaderEvents:  {strconv.FormatInt(t.events, 10)},
+	}
+	if t.part > 0 {
+		h.Set(stream.HeaderPart, strconv.Itoa(t.part))
+	}
+	return h
+}
+
 func readHeaders(h nats.Header) (t tail, err error) {
 	if t.through, err = strconv.ParseUint(h.Get(stream.HeaderThrough), 10, 64); err != nil {
 		return tail{}, fmt.Errorf("header %s: %w", stream.HeaderThrough, err)
 	}
 	if t.epoch, err = strconv.ParseUint(h.Get(stream.HeaderEpoch), 10, 64); err != nil {
 		return tail{}, fmt.Errorf("header %s: %w", stream.HeaderEpoch, err)
+	}
+	if v := h.Get(stream.HeaderPart); v != "" {
+		if t.part, err = strconv.Atoi(v); err != nil {
+			return tail{}, fmt.Errorf("header %s: %w", stream.HeaderPart, err)
+		}
+	}
+	if v := h.Get(stream.HeaderEvents); v != "" {
+		if t.events, err = strconv.ParseInt(v, 10, 64); err != nil {
+			return tail{}, fmt.Errorf("header %s: %w", stream.HeaderEvents, err)
+		}
 	}
 	return t, nil
 }

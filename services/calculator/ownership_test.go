@@ -54,7 +54,7 @@ func (b *bench) claim(id string) *ownership {
 }
 
 func (b *bench) publish(o *ownership, through uint64) error {
-	return o.publish(b.t.Context(), []byte{}, through)
+	return o.publish(b.t.Context(), []message{{reach: reach{through: through}}})
 }
 
 func (b *bench) must(err error) {
@@ -201,11 +201,12 @@ func TestPublishOverRestart(t *testing.T) {
 	restart := b.srv.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if err := o.publish(ctx, nil, 10); !errors.Is(err, context.DeadlineExceeded) {
+	ten := []message{{reach: reach{through: 10}}}
+	if err := o.publish(ctx, ten); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want the context's end", err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- o.publish(t.Context(), nil, 10) }()
+	go func() { done <- o.publish(t.Context(), ten) }()
 	restart()
 	b.must(<-done)
 	if o.tail.through != 10 {
@@ -261,6 +262,48 @@ func TestStreamMadeAnew(t *testing.T) {
 	loaded, journal := d.successor()
 	if live, ended := loaded.Len(); live+ended != 0 || len(journal.waste) != 2 {
 		t.Errorf("%d legs of the old stream were loaded, %d segments are waste", live+ended, len(journal.waste))
+	}
+}
+
+// What the last samples say of an events stream that is no more silences none of the
+// new one, also if the record does not tell: because the claim that found the new
+// stream got no further than its record, or because there is none.
+func TestTailOfAnotherStream(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.must(b.publish(b.claim("a"), 1000))
+	b.stream = b.stream.Add(time.Hour)
+	cut := b.claim("b")
+	b.must(b.store.samples.DeleteMsg(t.Context(), cut.tail.sequence))
+	next := b.claim("c")
+	if next.anew || next.tail.through != 0 || next.epoch != cut.epoch+1 {
+		t.Errorf("behind a claim that was cut: silent up to %d, epoch %d after %d", next.tail.through, next.epoch, cut.epoch)
+	}
+	b.must(b.publish(next, 500))
+	b.stream = b.stream.Add(time.Hour)
+	b.must(b.store.kv.Purge(t.Context(), stream.OwnerKey(3)))
+	if last := b.claim("d"); last.tail.through != 0 || last.epoch != next.epoch+1 {
+		t.Errorf("without a record: silent up to %d, epoch %d after %d", last.tail.through, last.epoch, next.epoch)
+	}
+}
+
+// A message with a part of an event's samples is carried on by the next claim, unless
+// the record knows of more.
+func TestClaimInsideEvent(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	o := b.claim("a")
+	b.must(o.publish(t.Context(), []message{{reach: reach{10, 5}}, {reach: reach{10, 9}}}))
+	o = b.claim("b")
+	if want := (reach{10, 9}); o.tail.reach != want {
+		t.Errorf("silent up to %v, want %v", o.tail.reach, want)
+	}
+	if o = b.claim("c"); o.tail.part != 9 {
+		t.Errorf("silent up to %v after another claim", o.tail.reach)
+	}
+	b.must(o.write(t.Context(), checkpoint{cursor: 11}))
+	if o, want := b.claim("d"), (reach{through: 11}); o.tail.reach != want {
+		t.Errorf("silent up to %v, want %v", o.tail.reach, want)
 	}
 }
 

@@ -26,14 +26,16 @@ type partition struct {
 	log *slog.Logger
 
 	mu       sync.Mutex
-	room     sync.Cond // waits for batch to be taken
+	turn     sync.Cond // waits for samples to be taken, or for an event before to be stepped
 	table    *leg.Table
-	applied  uint64 // last event stepped
-	silent   uint64 // samples of events up to here are out already
-	batch    []byte // encoded SampleBatch of samples not yet published
-	samples  int    // in batch
-	stepped  int    // events since the last checkpoint
-	steps    uint64 // events since the claim
+	entered  uint64    // last event given to step
+	applied  uint64    // last event stepped
+	silent   reach     // samples that are out already
+	batch    []byte    // encoded SampleBatch of samples not yet published
+	cut      []message // those before, of an event with many
+	samples  int       // in batch and cut
+	stepped  int       // events since the last checkpoint
+	steps    uint64    // events since the claim
 	stopping bool
 	journal  journal
 	behind   bool          // some event stepped since look was not the last one of the partition
@@ -68,10 +70,10 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 	}
 	p := &partition{
 		own: own, cfg: c.cfg, m: c.m, log: log,
-		table: leg.NewTable(c.cfg.Params()), applied: own.record.GetCursor(), silent: own.tail.through, idle: own.record.GetIdleThrough(),
+		table: leg.NewTable(c.cfg.Params()), applied: own.record.GetCursor(), silent: own.tail.reach, idle: own.record.GetIdleThrough(),
 		full: make(chan struct{}, 1),
 	}
-	p.room.L = &p.mu
+	p.entered, p.turn.L = p.applied, &p.mu
 	if err := p.load(ctx, s, events.State.FirstSeq); err != nil {
 		return p.giveBack(ctx, finishing, err)
 	}
@@ -81,7 +83,7 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 	if record.GetOwner() != "" {
 		level = slog.LevelInfo
 	}
-	log.Log(ctx, level, "partition claimed", "epoch", own.epoch, "from", record.GetOwner(), "cursor", p.applied, "published", p.silent,
+	log.Log(ctx, level, "partition claimed", "epoch", own.epoch, "from", record.GetOwner(), "cursor", p.applied, "published", p.silent.through,
 		"legs", live, "duration", time.Since(started).Round(time.Millisecond).String())
 	c.m.owned.Inc()
 	c.setOwned(number, true)
@@ -240,7 +242,7 @@ func (p *partition) work(ctx, finishing context.Context, s *store) error {
 
 	p.mu.Lock()
 	p.stopping = true
-	p.room.Broadcast()
+	p.turn.Broadcast()
 	p.mu.Unlock()
 	consuming.Stop()
 	<-consuming.Closed()
@@ -261,6 +263,9 @@ func withGrace(ctx context.Context, grace time.Duration) (context.Context, conte
 const finishTimeout = 10 * time.Second
 
 // step applies the events of one message. It waits while too much is unpublished.
+//
+// A consumer that is made anew after a break goes on behind the message it gave to
+// step last, also if that still waits here: then two wait, and the first must go first.
 func (p *partition) step(msg jetstream.Msg) {
 	meta, err := msg.Metadata()
 	if err != nil {
@@ -270,10 +275,15 @@ func (p *partition) step(msg jetstream.Msg) {
 	seq := meta.Sequence.Stream
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.batch) >= waitingBytes && !p.stopping {
-		p.room.Wait()
+	if seq <= p.entered {
+		return
 	}
-	if p.stopping || seq <= p.applied {
+	before := p.entered
+	p.entered = seq
+	for !p.stopping && (p.applied < before || len(p.cut) > 0 || len(p.batch) >= waitingBytes) {
+		p.turn.Wait()
+	}
+	if p.stopping {
 		return
 	}
 	if instance, ok := stream.Instance(msg.Subject()); ok {
@@ -282,6 +292,7 @@ func (p *partition) step(msg jetstream.Msg) {
 		p.m.reject("subject")
 	}
 	p.applied = seq
+	p.turn.Broadcast()
 	p.stepped++
 	p.steps++
 	p.behind = p.behind || meta.NumPending > 0
@@ -295,14 +306,20 @@ func (p *partition) step(msg jetstream.Msg) {
 }
 
 func (p *partition) apply(seq uint64, instance string, payload []byte) {
+	made := 0 // samples of this message
 	for raw, err := range event.Split(payload) {
 		if err != nil {
 			p.m.reject(string(leg.Malformed))
 			return
 		}
 		outcome := p.table.Apply(seq, instance, raw, func(s *fsagentv1.Sample) {
-			if seq <= p.silent {
+			made++
+			if seq <= p.silent.through || seq == p.silent.through+1 && made <= p.silent.part {
 				return
+			}
+			if len(p.batch) >= waitingBytes {
+				p.cut = append(p.cut, message{p.batch, reach{seq - 1, made - 1}})
+				p.batch = nil
 			}
 			batch, err := sample.Append(p.batch, s)
 			if err != nil {
@@ -354,13 +371,11 @@ func (p *partition) commit(ctx, finishing context.Context, s *store) (err error)
 		}
 		p.mu.Lock()
 		due := writing == nil && (tidy || p.stepped > 0 && (p.stepped >= checkpointEvents || time.Since(lastCheckpoint) >= p.cfg.CheckpointInterval))
-		batch, through, cut := p.take(due, tidy)
+		messages, cut := p.take(due, tidy)
 		tidy = false
 		p.mu.Unlock()
-		if len(batch) > 0 {
-			if err := p.own.publish(finishing, batch, through); err != nil {
-				return err
-			}
+		if err := p.own.publish(finishing, messages); err != nil {
+			return err
 		}
 		if due {
 			lastCheckpoint = time.Now()
@@ -375,12 +390,10 @@ func (p *partition) commit(ctx, finishing context.Context, s *store) (err error)
 // more, and no checkpoint is being written.
 func (p *partition) finish(ctx context.Context) error {
 	p.mu.Lock()
-	batch, through, cut := p.take(true, false)
+	messages, cut := p.take(true, false)
 	p.mu.Unlock()
-	if len(batch) > 0 {
-		if err := p.own.publish(ctx, batch, through); err != nil {
-			return err
-		}
+	if err := p.own.publish(ctx, messages); err != nil {
+		return err
 	}
 	cut.tail = p.own.tail.sequence
 	if err := p.own.write(ctx, cut); err != nil {
@@ -428,12 +441,21 @@ func (p *partition) rest(ctx context.Context, s *store) (tidy bool, err error) {
 	return wasteful, nil
 }
 
+// message is what goes out at once.
+type message struct {
+	batch []byte // encoded SampleBatch
+	reach reach
+}
+
 // take cuts off what is to be published and, if asked, the state that goes with
 // it, or all state. The caller holds mu.
-func (p *partition) take(withState, all bool) (batch []byte, through uint64, cut checkpoint) {
-	batch, through = p.batch, p.applied
-	p.batch, p.samples = nil, 0
-	p.room.Broadcast()
+func (p *partition) take(withState, all bool) (messages []message, cut checkpoint) {
+	messages = p.cut
+	if len(p.batch) > 0 {
+		messages = append(messages, message{p.batch, reach{through: p.applied}})
+	}
+	p.cut, p.batch, p.samples = nil, nil, 0
+	p.turn.Broadcast()
 	if withState {
 		p.stepped = 0
 		live, ended := p.table.Len()
@@ -441,5 +463,5 @@ func (p *partition) take(withState, all bool) (batch []byte, through uint64, cut
 		cut = checkpoint{cursor: p.applied, idle: p.idle, cores: p.table.Cores(), entries: p.journal.cut(p.table, all)}
 		p.m.setSegments(p.own.partition, p.journal.extent())
 	}
-	return batch, through, cut
+	return messages, cut
 }
