@@ -31,8 +31,20 @@ type ahead struct {
 
 	// late is true while the messages that come are old and more are waiting.
 	late atomic.Bool
-	// The messages from first to through are exported.
-	first, through atomic.Uint64
+	// exported are messages that went ahead; nil if none did.
+	exported atomic.Pointer[stretch]
+}
+
+// stretch of the stream: messages by their sequences, and when the last of them was
+// there. In a stream that is made anew the same sequences come later.
+type stretch struct {
+	first, through uint64
+	at             time.Time
+}
+
+func (s *stretch) has(meta *jetstream.MsgMetadata) bool {
+	seq := meta.Sequence.Stream
+	return s != nil && seq >= s.first && seq <= s.through && !meta.Timestamp.After(s.at)
 }
 
 // has is true if a message has been exported ahead of its turn. It takes note of
@@ -41,8 +53,7 @@ func (a *ahead) has(meta *jetstream.MsgMetadata) bool {
 	if after := a.lane.cfg.LiveAfter; after > 0 {
 		a.late.Store(time.Since(meta.Timestamp) > after && meta.NumPending >= fetchMessages)
 	}
-	seq := meta.Sequence.Stream
-	return seq >= a.first.Load() && seq <= a.through.Load()
+	return a.exported.Load().has(meta)
 }
 
 // run looks after the second consumer until ctx ends.
@@ -92,8 +103,7 @@ func (a *ahead) tend(ctx context.Context) (found bool, err error) {
 		return false, err
 	}
 	info := second.CachedInfo()
-	a.first.Store(info.Config.OptStartSeq)
-	a.through.Store(info.AckFloor.Stream)
+	a.exported.Store(&stretch{info.Config.OptStartSeq, info.AckFloor.Stream, info.TimeStamp})
 	if all.CachedInfo().Delivered.Stream+1 < info.Config.OptStartSeq {
 		return true, nil
 	}
@@ -130,6 +140,7 @@ func (a *ahead) read(ctx context.Context) {
 		Exporter: a.lane.Exporter, name: stream.ExportAheadConsumer, held: a.held, bytes: a.lane.cfg.BufferBytes,
 		// Its end is no news; that the stream is gone the first intake says.
 		condition: newCondition(slog.New(slog.DiscardHandler), "second consumer"),
+		anew:      a.held.anew,
 	}
 	i.attach = func(ctx context.Context) (jetstream.Consumer, error) {
 		c, err := i.js.Consumer(ctx, stream.Samples, stream.ExportAheadConsumer)

@@ -15,6 +15,7 @@ import (
 type delivery struct {
 	held     *held
 	sequence uint64
+	stored   time.Time // when the server stored the message
 	size     int
 	data     []byte
 	// open counts the samples that are not settled, and one more while the lane
@@ -40,6 +41,9 @@ type held struct {
 	mu    sync.Mutex
 	open  map[uint64]*delivery
 	bytes int
+	// The highest sequence that came, and when that message was stored.
+	last   uint64
+	stored time.Time
 	// owed are messages whose acknowledgement could not be sent.
 	owed map[uint64]jetstream.Msg
 	// freed tells the intake that there is room again.
@@ -62,6 +66,12 @@ func (h *held) take(msg jetstream.Msg, meta *jetstream.MsgMetadata) *delivery {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	seq := meta.Sequence.Stream
+	if d := h.open[seq]; d != nil && !d.stored.Equal(meta.Timestamp) || seq <= h.last && meta.Timestamp.After(h.stored) {
+		h.forget() // a sequence again that was stored later: of another stream
+	}
+	if seq > h.last {
+		h.last, h.stored = seq, meta.Timestamp
+	}
 	if d := h.open[seq]; d != nil {
 		d.msg = msg
 		return nil
@@ -71,7 +81,7 @@ func (h *held) take(msg jetstream.Msg, meta *jetstream.MsgMetadata) *delivery {
 		h.ack(seq, msg)
 		return nil
 	}
-	d := &delivery{held: h, sequence: seq, size: len(msg.Data()), data: msg.Data(), msg: msg}
+	d := &delivery{held: h, sequence: seq, stored: meta.Timestamp, size: len(msg.Data()), data: msg.Data(), msg: msg}
 	d.open.Store(1)
 	d.oldest.Store(meta.Timestamp.UnixMicro())
 	h.open[seq] = d
@@ -86,12 +96,33 @@ func (h *held) done(msg jetstream.Msg, meta *jetstream.MsgMetadata) {
 	h.ack(meta.Sequence.Stream, msg)
 }
 
+// anew is to be called when the stream was made anew: the server knows messages by
+// their sequence alone, and the next acknowledgement would be taken for that of another
+// message. What is held goes out all the same.
+func (h *held) anew() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.forget()
+}
+
+// forget what is to be acknowledged. The caller holds mu.
+func (h *held) forget() {
+	if len(h.open) > 0 || len(h.owed) > 0 {
+		h.log.Warn("the samples stream was made anew: what is held of the old one is sent, and not acknowledged", "messages", len(h.open))
+	}
+	clear(h.open)
+	clear(h.owed)
+	h.last, h.stored = 0, time.Time{}
+}
+
 func (h *held) settled(d *delivery) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.open, d.sequence)
 	h.bytes -= d.size
-	h.ack(d.sequence, d.msg)
+	if h.open[d.sequence] == d {
+		delete(h.open, d.sequence)
+		h.ack(d.sequence, d.msg)
+	}
 	select {
 	case h.freed <- struct{}{}:
 	default:

@@ -33,6 +33,10 @@ type intake struct {
 	// bytes of messages that it may hold.
 	bytes  int
 	attach func(context.Context) (jetstream.Consumer, error)
+	// made is when the consumer was made that it has read from. If it finds another,
+	// the stream was made anew as well, or may have been, and it says so.
+	made time.Time
+	anew func()
 	// accept gives a message to its lane.
 	accept func(context.Context, jetstream.Msg, *jetstream.MsgMetadata)
 }
@@ -63,6 +67,12 @@ func (i *intake) consume(ctx context.Context, healthy func()) error {
 		return fmt.Errorf("consumer %s: %w", i.name, err)
 	}
 	i.condition.set(up, nil)
+	if made := consumer.CachedInfo().Created; !made.Equal(i.made) {
+		if !i.made.IsZero() {
+			i.anew()
+		}
+		i.made = made
+	}
 	for {
 		room, ok := i.held.room(ctx, i.bytes)
 		if !ok {
@@ -129,6 +139,10 @@ func newIntake(e *Exporter) *intake {
 	i := &intake{Exporter: e, name: stream.ExportConsumer, held: e.held, condition: e.stream, bytes: e.cfg.BufferBytes}
 	i.attach = func(ctx context.Context) (jetstream.Consumer, error) {
 		return e.js.CreateOrUpdateConsumer(ctx, stream.Samples, stream.ExportAll(e.settings()))
+	}
+	i.anew = func() {
+		e.held.anew()
+		e.ahead.exported.Store(nil)
 	}
 	i.accept = func(ctx context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata) {
 		e.metrics.waiting(meta.NumPending)

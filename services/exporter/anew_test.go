@@ -1,0 +1,112 @@
+package exporter_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/fsagent/fsagent/internal/natstest"
+	"github.com/fsagent/fsagent/internal/stream"
+	"github.com/fsagent/fsagent/services/exporter/otlptest"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// renew removes the samples stream and makes another, as a server with its streams in
+// memory does when it starts anew.
+func (r *rig) renew() {
+	r.t.Helper()
+	if err := r.js.DeleteStream(r.t.Context(), stream.Samples); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := stream.EnsureRetry(r.t.Context(), r.js, settings(), natstest.Logger(r.t)); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// several publishes messages of one sample each, all of one channel.
+func (r *rig) several(n, channel int) {
+	r.t.Helper()
+	for i := range n {
+		if _, err := r.js.PublishAsync(stream.SampleSubject(i%16), batch(r.t, jitter("fs-1", channel, i))); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	select {
+	case <-r.js.PublishAsyncComplete():
+	case <-within(r.t).Done():
+		r.t.Fatal("the stream does not take the samples")
+	}
+}
+
+// TestStreamMadeAnew while messages are held: those of the new stream have the same
+// sequences, and are neither taken for them nor acknowledged with them.
+func TestStreamMadeAnew(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.sink.Always(otlptest.Hang())
+	e := r.start()
+	r.several(40, 1)
+	eventually(t, "the old messages are held", func() bool { return e.Stats().Held == 40 })
+	r.renew()
+	r.several(30, 2)
+	eventually(t, "the new messages are held", func() bool { return e.Stats().Held == 30 })
+	r.sink.Heal()
+	r.exactly(70)
+	r.settled()
+	e.stop()
+}
+
+// TestStreamMadeAnewUnderTwo replicas: one has made the consumer again before the
+// other notices.
+func TestStreamMadeAnewUnderTwo(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.sink.Always(otlptest.Hang())
+	first, second := r.start(), r.start()
+	r.several(40, 1)
+	eventually(t, "the old messages are held", func() bool { return first.Stats().Held+second.Stats().Held == 40 })
+	r.renew()
+	if _, err := r.js.CreateConsumer(t.Context(), stream.Samples,
+		stream.ExportAll(stream.ExportSettings{AckWait: r.cfg.AckWait, MaxAckPending: r.cfg.MaxAckPending})); err != nil {
+		t.Fatal(err)
+	}
+	r.several(30, 2)
+	r.sink.Heal()
+	r.exactly(70)
+	r.settled()
+}
+
+// TestStreamMadeAnewAfterCatchUp: what went ahead in the old stream says nothing of
+// the same sequences in the new one.
+func TestStreamMadeAnewAfterCatchUp(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.cfg.LiveAfter = 100 * time.Millisecond
+	r.cfg.MaxPoints, r.cfg.MaxAckPending = 20, 20
+	r.several(600, 1)
+	published := time.Now()
+	eventually(t, "old messages", func() bool { return time.Since(published) > r.cfg.LiveAfter })
+	r.sink.Always(otlptest.Slow(50 * time.Millisecond))
+	r.start()
+	var ahead jetstream.Consumer
+	eventually(t, "the second consumer", func() (ok bool) {
+		var err error
+		ahead, err = r.js.Consumer(t.Context(), stream.Samples, stream.ExportAheadConsumer)
+		return err == nil
+	})
+	r.several(40, 2)
+	eventually(t, "new samples went ahead", func() bool {
+		info, err := ahead.Info(t.Context())
+		return err != nil || info.AckFloor.Stream >= 640
+	})
+	r.sink.Heal()
+	r.exactly(640)
+	r.settled()
+	eventually(t, "only the shared consumer", func() bool {
+		_, err := ahead.Info(t.Context())
+		return err != nil
+	})
+	r.renew()
+	r.several(700, 3)
+	r.exactly(1340)
+	r.settled()
+}
