@@ -60,7 +60,6 @@ func endedSeries(d *fsagentv1.DirectionSummary) []measurement {
 	end(d.HasPacketsExpected(), rtcpPacketsLost, rtcpPacketsExpected, rtcpFractionLost)
 	end(d.HasRoundTripTimeMs(), rtcpRoundTripTime)
 	end(d.GetNoMediaUs() > 0, rtcpNoMedia)
-	end(d.GetNoMediaUs() > 0, rtcpNoMedia)
 	if d.HasMos() {
 		out = append(out, measurement{metric: rtcpMOS, source: d.GetMosSource(), ended: true})
 	}
