@@ -23,6 +23,8 @@ type lane struct {
 	alarmed *pause
 	muffler *muffler
 	stopped bool
+	// unsent is what was left when stopped. An exporter leaves it to the stream.
+	unsent []*request
 }
 
 func newLane(e *Exporter, c *client) *lane {
@@ -68,7 +70,9 @@ func (l *lane) run(stop, work context.Context) {
 
 func (l *lane) sendAll(stop, work context.Context) {
 	l.assembler.limits.renew(time.Now())
-	for _, r := range l.assembler.close() {
+	unsent := l.unsent
+	l.unsent = nil
+	for _, r := range append(unsent, l.assembler.close()...) {
 		l.send(stop, work, r)
 	}
 }

@@ -22,7 +22,7 @@ type piece struct {
 }
 
 // send one request until each of its samples is settled, or until stop ends and
-// the endpoint does not take them. It divides what is refused; a single sample
+// the endpoint does not take them: then they are unsent. It divides what is refused; a single sample
 // that is refused while the endpoint takes others is parked. If the endpoint
 // takes nothing at all, it is more likely the endpoint: the samples are offered
 // again, ever more slowly, for Config.ParkAfter each.
@@ -38,6 +38,7 @@ func (l *lane) send(stop, work context.Context, r *request) {
 			inRow = 0
 			settle(p.items)
 		case work.Err() != nil:
+			queue = append([]piece{p}, queue...)
 			l.stopped = true
 		case v.action == again || v.action == alarm:
 			queue = append([]piece{p}, queue...)
@@ -51,6 +52,9 @@ func (l *lane) send(stop, work context.Context, r *request) {
 				l.await(stop, v)
 			}
 		}
+	}
+	for _, p := range queue {
+		l.unsent = append(l.unsent, &request{instance: r.instance, items: p.items})
 	}
 }
 

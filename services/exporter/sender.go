@@ -45,7 +45,8 @@ func NewSender(cfg Config, log *slog.Logger, more ...Label) (*Sender, error) {
 }
 
 // Send takes a sample and sends a request if it fills one. It waits while the
-// endpoint does not take requests, and returns the cause of ctx if that ended first.
+// endpoint does not take requests, and returns the cause of ctx if that ended first:
+// then a later Flush sends what was left.
 func (s *Sender) Send(ctx context.Context, m *fsagentv1.Sample) error {
 	s.lane.stopped = false
 	s.values = s.lane.measurer.measure(nil, m)

@@ -64,6 +64,14 @@ func TestSender(t *testing.T) {
 	if err := s.Flush(ctx); err == nil {
 		t.Error("samples that were not sent count as sent")
 	}
+	sink.Heal()
+	sent := len(sink.Points())
+	if err := s.Flush(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(sink.Points()) - sent; got == 0 {
+		t.Error("what could not be sent is gone")
+	}
 }
 
 // More labels than there is room for are refused.

@@ -20,6 +20,8 @@ import (
 	"github.com/fsagent/fsagent/internal/stream"
 	"github.com/fsagent/fsagent/services/collector"
 	"github.com/fsagent/fsagent/services/collector/esl"
+	"github.com/fsagent/fsagent/services/exporter"
+	"github.com/fsagent/fsagent/services/exporter/otlptest"
 	"github.com/fsagent/fsagent/services/fsagent/command"
 	"github.com/fsagent/fsagent/services/fsagent/replay"
 	"github.com/nats-io/nats.go/jetstream"
@@ -132,8 +134,8 @@ func (s *tripped) Take(ctx context.Context, e replay.Entry) error {
 	return s.Sink.Take(ctx, e)
 }
 
-// A replay into a file or a stream that is interrupted again and again leaves what
-// one does that is not.
+// A replay into a file, a stream or an endpoint that is interrupted again and again
+// leaves what one does that is not.
 func TestResume(t *testing.T) {
 	t.Parallel()
 	srv := natstest.Start(t)
@@ -154,7 +156,12 @@ func TestResume(t *testing.T) {
 	if err := replay.Run(t.Context(), h, r, nil, o, nil, &want, &replay.Progress{}); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "samples.pb")
+	path, bookmark := filepath.Join(t.TempDir(), "samples.pb"), filepath.Join(t.TempDir(), "otlp.replay")
+	sink, once := newSink(t), newSink(t)
+	whole, _ := toOTLP(t, once.Addr(), "")
+	if err := errors.Join(replay.Run(t.Context(), h, r, nil, o, nil, whole, &replay.Progress{}), whole.Close(true)); err != nil {
+		t.Fatal(err)
+	}
 	open := map[string]func() (replay.Sink, *replay.States, func(bool) error){
 		"file": func() (replay.Sink, *replay.States, func(bool) error) {
 			f, _, states, err := replay.ResumeFile(path, replay.Protobuf, "it")
@@ -173,11 +180,15 @@ func TestResume(t *testing.T) {
 			}
 			return s, states, func(bool) error { return nil }
 		},
+		"otlp": func() (replay.Sink, *replay.States, func(bool) error) {
+			s, states := toOTLP(t, sink.Addr(), bookmark)
+			return s, states, s.Close
+		},
 	}
-	for name, sink := range open {
+	for name, open := range open {
 		interrupted, cursors := 0, 0
 		for left := 100; ; left += 300 {
-			s, states, done := sink()
+			s, states, done := open()
 			if states != nil {
 				for _, p := range states.Partitions {
 					if p.Cursor > 0 {
@@ -199,7 +210,7 @@ func TestResume(t *testing.T) {
 			}
 			interrupted++
 		}
-		if interrupted < 3 || (name == "file") != (cursors > 0) {
+		if interrupted < 3 || (name != "stream") != (cursors > 0) {
 			t.Errorf("%s: interrupted %d times, began with %d states of partitions", name, interrupted, cursors)
 		}
 	}
@@ -216,9 +227,38 @@ func TestResume(t *testing.T) {
 	if got := content(t, js, "again"); !bytes.Equal(got, want.bytes()) {
 		t.Errorf("the stream has %d bytes, want %d, or other ones", len(got), len(want.bytes()))
 	}
+	if got, want := otlptest.Unique(sink.Points()), otlptest.Unique(once.Points()); otlptest.Text(got) != otlptest.Text(want) {
+		t.Errorf("the endpoint has %d points, want %d, or other ones", len(got), len(want))
+	}
 	if _, _, _, err := replay.OpenStream(t.Context(), js, "again", "something else", stream.Memory, 1, natstest.Logger(t), plan); !errors.Is(err, replay.ErrOther) {
 		t.Errorf("another replay into the same stream: got %v, want ErrOther", err)
 	}
+}
+
+func newSink(t *testing.T) *otlptest.Receiver {
+	t.Helper()
+	sink, err := otlptest.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sink.Close)
+	return sink
+}
+
+// toOTLP sends small requests to an endpoint. It can be resumed if path is not empty.
+func toOTLP(t *testing.T, addr, path string) (*replay.OTLP, *replay.States) {
+	t.Helper()
+	cfg, plain := exporter.DefaultConfig(), true
+	cfg.Endpoint, cfg.Insecure, cfg.MaxPoints = addr, &plain, 20
+	sender, err := exporter.NewSender(cfg, natstest.Logger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, _, states, err := replay.OpenOTLP(sender, path, "it", func() (replay.Range, error) { return replay.Range{}, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w, states
 }
 
 // content is the samples of a stream.

@@ -2,15 +2,20 @@ package replay
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fsagent/fsagent/internal/leg"
+	"github.com/fsagent/fsagent/internal/natstest"
 	"github.com/fsagent/fsagent/internal/recording"
+	"github.com/fsagent/fsagent/internal/stream"
 	fsagentv1 "github.com/fsagent/fsagent/proto/fsagent/v1"
 )
 
@@ -189,5 +194,66 @@ func TestRate(t *testing.T) {
 	cancel()
 	if err := r.Wait(ctx, 1000); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want the end of ctx", err)
+	}
+}
+
+// An event can make more samples than a message holds. Wherever a replay is
+// interrupted, the next one goes on inside of the event.
+func TestStreamPartsAnEvent(t *testing.T) {
+	t.Parallel()
+	js := natstest.Start(t).JetStream(stream.DefaultSettings())
+	var entries []Entry
+	var want []byte
+	for event, samples := range map[int]int{1: 3, 2: 9000, 3: 1} {
+		for n := range samples {
+			data := fmt.Appendf(nil, "event %d sample %d %s|", event, n, strings.Repeat("x", 200))
+			entries = append(entries, Entry{Sequence: uint64(event), Data: data})
+		}
+	}
+	slices.SortStableFunc(entries, func(a, b Entry) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	for _, e := range entries {
+		want = append(want, e.Data...)
+	}
+	// After so many samples a run is interrupted, or, if less than 0, dies.
+	for _, stop := range []int{2, 3000, -3001, -6000, 8000, len(entries)} {
+		w, _, from, err := OpenStream(t.Context(), js, "parts", "it", stream.File, 1, natstest.Logger(t), func() (Range, error) { return Range{}, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		through, taken := uint64(0), 0
+		for i, e := range entries {
+			if from != nil && e.Sequence <= from.Through {
+				continue
+			}
+			if err := w.Take(t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+			if i == len(entries)-1 || entries[i+1].Sequence > e.Sequence {
+				through = e.Sequence
+			}
+			if taken++; taken == max(stop, -stop) {
+				break
+			}
+		}
+		if stop > 0 {
+			if err := w.Commit(t.Context(), through, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s, err := js.Stream(t.Context(), "parts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []byte
+	for seq := uint64(1); seq <= s.CachedInfo().State.LastSeq; seq++ {
+		msg, err := s.GetMsg(t.Context(), seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, msg.Data...)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("the stream has %d bytes, want %d, or other ones", len(got), len(want))
 	}
 }

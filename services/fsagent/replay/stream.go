@@ -48,10 +48,11 @@ func CheckStreamName(name string) error {
 	return nil
 }
 
-// Limits of one message.
+// Limits of one message. It ends with an event, unless that makes more than partBytes.
 const (
 	messageSamples = 200
 	messageBytes   = 64 << 10
+	partBytes      = 8 * messageBytes
 )
 
 // Stream is a sink: a stream of its own, of the same messages as the live samples,
@@ -65,9 +66,11 @@ type Stream struct {
 	stream  jetstream.Stream
 	epoch   int64 // tells this run from others
 	tail    tail
+	claimed reach // what was there when this run began
 	batch   []byte
 	samples int
-	last    uint64 // event of the last sample in batch
+	last    uint64 // event of the last sample taken
+	taken   int    // samples of it
 }
 
 func (w *Stream) subject() string { return SubjectPrefix + w.name }
@@ -126,44 +129,62 @@ func (w *Stream) Through() uint64 { return w.tail.through }
 // Encode makes an element of a SampleBatch.
 func (w *Stream) Encode(b []byte, s *fsagentv1.Sample) ([]byte, error) { return sample.Append(b, s) }
 
-// Take puts a sample into the next message. A message ends with all samples of an
-// event.
+// Take puts a sample into the next message, unless it is there already.
 func (w *Stream) Take(ctx context.Context, e Entry) error {
-	if e.Sequence > w.last && (w.samples >= messageSamples || len(w.batch) >= messageBytes) {
-		if err := w.publish(ctx, w.last); err != nil {
-			return err
-		}
+	var err error
+	switch {
+	case e.Sequence == w.last && len(w.batch) >= partBytes:
+		err = w.publish(ctx, reach{w.last - 1, w.taken})
+	case e.Sequence > w.last && (w.samples >= messageSamples || len(w.batch) >= messageBytes):
+		err = w.publish(ctx, reach{through: w.last})
 	}
-	w.batch, w.last = append(w.batch, e.Data...), e.Sequence
+	if err != nil {
+		return err
+	}
+	if e.Sequence > w.last {
+		w.last, w.taken = e.Sequence, 0
+	}
+	w.taken++
+	if e.Sequence == w.claimed.through+1 && w.taken <= w.claimed.part {
+		return nil
+	}
+	w.batch = append(w.batch, e.Data...)
 	w.samples++
 	return nil
 }
 
 // Commit publishes what there is, so that the stream says how far the replay is.
 func (w *Stream) Commit(ctx context.Context, through uint64, _ *States) error {
-	if through <= w.tail.through && w.samples == 0 {
+	r := reach{through: through}
+	if w.last > through { // it was interrupted inside of an event
+		r = reach{w.last - 1, w.taken}
+	}
+	if r.through <= w.tail.through && w.samples == 0 {
 		return nil
 	}
-	return w.publish(ctx, through)
+	return w.publish(ctx, r)
 }
 
 // publish does not come back without knowing what became of the message, unless ctx
 // ends.
-func (w *Stream) publish(ctx context.Context, through uint64) error {
+func (w *Stream) publish(ctx context.Context, r reach) error {
 	msg := &nats.Msg{Subject: w.subject(), Data: w.batch, Header: nats.Header{
-		stream.HeaderThrough: {strconv.FormatUint(through, 10)}, stream.HeaderEpoch: {strconv.FormatInt(w.epoch, 10)},
+		stream.HeaderThrough: {strconv.FormatUint(r.through, 10)}, stream.HeaderEpoch: {strconv.FormatInt(w.epoch, 10)},
 	}}
+	if r.part > 0 {
+		msg.Header.Set(stream.HeaderPart, strconv.Itoa(r.part))
+	}
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		ack, failure := w.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(w.tail.sequence))
 		if failure == nil {
-			w.written(tail{ack.Sequence, through, w.epoch})
+			w.written(tail{r, ack.Sequence, w.epoch})
 			return nil
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		now, err := w.readTail(ctx)
-		if err == nil && now.sequence > w.tail.sequence && now.epoch == w.epoch && now.through == through {
+		if err == nil && now.sequence > w.tail.sequence && now.epoch == w.epoch {
 			w.written(now) // an earlier attempt was stored after all
 			return nil
 		}
@@ -183,11 +204,18 @@ func (w *Stream) publish(ctx context.Context, through uint64) error {
 
 func (w *Stream) written(t tail) { w.tail, w.batch, w.samples = t, nil, 0 }
 
+// reach is how far samples are there: those of all events through one, and the first
+// part of those of the event after it.
+type reach struct {
+	through uint64
+	part    int
+}
+
 // tail is the last message of the stream.
 type tail struct {
+	reach
 	sequence uint64 // 0: there is none
-	through  uint64
-	epoch    int64 // the run that wrote it
+	epoch    int64  // the run that wrote it
 }
 
 func (w *Stream) readTail(ctx context.Context) (t tail, err error) {
@@ -200,6 +228,9 @@ func (w *Stream) readTail(ctx context.Context) (t tail, err error) {
 	t.sequence = msg.Sequence
 	if t.through, err = strconv.ParseUint(msg.Header.Get(stream.HeaderThrough), 10, 64); err == nil {
 		t.epoch, err = strconv.ParseInt(msg.Header.Get(stream.HeaderEpoch), 10, 64)
+	}
+	if v := msg.Header.Get(stream.HeaderPart); err == nil && v != "" {
+		t.part, err = strconv.Atoi(v)
 	}
 	if err != nil {
 		return t, fmt.Errorf("last message of %s: its headers: %w", w.name, err)
@@ -215,7 +246,8 @@ func (w *Stream) claim(ctx context.Context) error {
 		if w.tail, err = w.readTail(ctx); err != nil {
 			return err
 		}
-		if err = w.publish(ctx, w.tail.through); !errors.Is(err, ErrWritten) {
+		w.claimed = w.tail.reach
+		if err = w.publish(ctx, w.claimed); !errors.Is(err, ErrWritten) {
 			return err
 		}
 	}
