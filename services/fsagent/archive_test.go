@@ -187,7 +187,7 @@ func TestResume(t *testing.T) {
 	}
 	for name, open := range open {
 		interrupted, cursors := 0, 0
-		for left := 100; ; left += 300 {
+		for left := 100; ; left += 500 {
 			s, states, done := open()
 			if states != nil {
 				for _, p := range states.Partitions {
@@ -249,7 +249,7 @@ func newSink(t *testing.T) *otlptest.Receiver {
 func toOTLP(t *testing.T, addr, path string) (*replay.OTLP, *replay.States) {
 	t.Helper()
 	cfg, plain := exporter.DefaultConfig(), true
-	cfg.Endpoint, cfg.Insecure, cfg.MaxPoints = addr, &plain, 20
+	cfg.Endpoint, cfg.Insecure, cfg.MaxPoints = addr, &plain, 100
 	sender, err := exporter.NewSender(cfg, natstest.Logger(t))
 	if err != nil {
 		t.Fatal(err)
