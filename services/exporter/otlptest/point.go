@@ -102,12 +102,10 @@ func Text(points []Point) string {
 }
 
 func compare(a, b Point) int {
-	return cmp.Or(
-		a.Time.Compare(b.Time),
-		strings.Compare(a.Metric, b.Metric),
-		strings.Compare(a.Attributes.String(), b.Attributes.String()),
-		strings.Compare(a.String(), b.String()),
-	)
+	if c := cmp.Or(a.Time.Compare(b.Time), strings.Compare(a.Metric, b.Metric)); c != 0 {
+		return c // most often; the rest is dear
+	}
+	return cmp.Or(strings.Compare(a.Attributes.String(), b.Attributes.String()), strings.Compare(a.String(), b.String()))
 }
 
 // Unique returns the first of the points of each identity, in their order.
