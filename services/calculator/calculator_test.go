@@ -98,25 +98,30 @@ func encode(s *fsagentv1.Sample) string {
 	return string(b)
 }
 
-// published reads all samples of the stream, sorted.
-func published(t testing.TB, js jetstream.JetStream) []string {
+// messages of the samples stream, in order.
+func messages(t testing.TB, js jetstream.JetStream) (out []*jetstream.RawStreamMsg) {
 	t.Helper()
 	s, err := js.Stream(t.Context(), stream.Samples)
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := s.Info(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []string
-	for seq := info.State.FirstSeq; seq <= info.State.LastSeq && seq > 0; seq++ {
+	state := s.CachedInfo().State
+	for seq := max(state.FirstSeq, 1); seq <= state.LastSeq; seq++ {
 		msg, err := s.GetMsg(t.Context(), seq)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue // a test has deleted it
 		} else if err != nil {
 			t.Fatal(err)
 		}
+		out = append(out, msg)
+	}
+	return out
+}
+
+// published reads all samples of the stream, sorted.
+func published(t testing.TB, js jetstream.JetStream) (out []string) {
+	t.Helper()
+	for _, msg := range messages(t, js) {
 		var batch fsagentv1.SampleBatch
 		if err := proto.Unmarshal(msg.Data, &batch); err != nil {
 			t.Fatal(err)
@@ -306,25 +311,19 @@ func TestManyEndAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := samples.Info(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, parts := uint64(0), 0
-	for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
-		msg, err := samples.GetMsg(t.Context(), seq)
+	parts := 0
+	for _, msg := range messages(t, js) {
+		reach, err := stream.ReadReach(msg.Header)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if msg.Header.Get(stream.HeaderPart) != "" && len(msg.Data) > 0 {
-			parts++
-		}
-		if parts > 0 && first == 0 {
-			first = seq
-		} else if first != 0 {
-			if err := samples.DeleteMsg(t.Context(), seq); err != nil {
+		if parts > 0 { // only the first part is left
+			if err := samples.DeleteMsg(t.Context(), msg.Sequence); err != nil {
 				t.Fatal(err)
 			}
+		}
+		if reach.Part > 0 {
+			parts++
 		}
 	}
 	if parts < 2 {

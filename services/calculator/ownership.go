@@ -52,16 +52,9 @@ type ownership struct {
 	tail       tail                   // of the samples; publish's
 }
 
-// reach is how far samples are out: those of all events through one, and the first
-// part of those of the event after it.
-type reach struct {
-	through uint64 // Fsagent-Through
-	part    int    // Fsagent-Part
-}
-
 // tail is the last message on a partition's sample subject.
 type tail struct {
-	reach
+	stream.Reach
 	sequence uint64 // in the samples stream; 0 if there is none
 	epoch    uint64 // its Fsagent-Epoch
 	events   int64  // its Fsagent-Events; 0 if it does not say
@@ -233,15 +226,15 @@ func (s *store) claim(ctx context.Context, partition int, id string, record *fsa
 }
 
 // out is what a claim finds published.
-func (o *ownership) out() reach {
-	out := o.tail.reach
+func (o *ownership) out() stream.Reach {
+	out := o.tail.Reach
 	if o.tail.events != o.events && (o.tail.events != 0 || o.anew) {
-		out = reach{} // it speaks of an events stream that is no more
+		out = stream.Reach{} // it speaks of an events stream that is no more
 	}
 	// The record's published stands in for a tail that has aged out, and is ahead of
 	// it where the latest events made no samples.
-	if p := o.record.GetPublished(); p > out.through {
-		out = reach{through: p}
+	if p := o.record.GetPublished(); p > out.Through {
+		out = stream.Reach{Through: p}
 	}
 	return out
 }
@@ -260,8 +253,8 @@ func (o *ownership) publish(ctx context.Context, messages []message) error {
 
 // append does not come back without knowing what became of the message: after
 // an unknown outcome it asks the tail, and tries again on top of it.
-func (o *ownership) append(ctx context.Context, payload []byte, r reach) error {
-	mine := tail{reach: r, epoch: o.epoch, events: o.events}
+func (o *ownership) append(ctx context.Context, payload []byte, r stream.Reach) error {
+	mine := tail{Reach: r, epoch: o.epoch, events: o.events}
 	msg := &nats.Msg{Subject: stream.SampleSubject(o.partition), Data: payload, Header: mine.headers()}
 	retry := newBackoff(&o.m.trouble)
 	for {
@@ -284,7 +277,7 @@ func (o *ownership) append(ctx context.Context, payload []byte, r reach) error {
 		if err != nil {
 			return err
 		}
-		if now.sequence > o.tail.sequence && now.epoch == mine.epoch && now.reach == mine.reach {
+		if now.sequence > o.tail.sequence && now.epoch == mine.epoch && now.Reach == mine.Reach {
 			o.tail = now // an earlier attempt was stored after all
 			return nil
 		}
@@ -349,27 +342,19 @@ func (o *ownership) lastOwn(ctx context.Context, through uint64) (last tail, err
 
 func (t tail) headers() nats.Header {
 	h := nats.Header{
-		stream.HeaderThrough: {strconv.FormatUint(t.through, 10)},
-		stream.HeaderEpoch:   {strconv.FormatUint(t.epoch, 10)},
-		stream.HeaderEvents:  {strconv.FormatInt(t.events, 10)},
+		stream.HeaderEpoch:  {strconv.FormatUint(t.epoch, 10)},
+		stream.HeaderEvents: {strconv.FormatInt(t.events, 10)},
 	}
-	if t.part > 0 {
-		h.Set(stream.HeaderPart, strconv.Itoa(t.part))
-	}
+	t.Write(h)
 	return h
 }
 
 func readHeaders(h nats.Header) (t tail, err error) {
-	if t.through, err = strconv.ParseUint(h.Get(stream.HeaderThrough), 10, 64); err != nil {
-		return tail{}, fmt.Errorf("header %s: %w", stream.HeaderThrough, err)
+	if t.Reach, err = stream.ReadReach(h); err != nil {
+		return tail{}, err
 	}
 	if t.epoch, err = strconv.ParseUint(h.Get(stream.HeaderEpoch), 10, 64); err != nil {
 		return tail{}, fmt.Errorf("header %s: %w", stream.HeaderEpoch, err)
-	}
-	if v := h.Get(stream.HeaderPart); v != "" {
-		if t.part, err = strconv.Atoi(v); err != nil {
-			return tail{}, fmt.Errorf("header %s: %w", stream.HeaderPart, err)
-		}
 	}
 	if v := h.Get(stream.HeaderEvents); v != "" {
 		if t.events, err = strconv.ParseInt(v, 10, 64); err != nil {

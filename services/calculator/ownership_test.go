@@ -54,7 +54,7 @@ func (b *bench) claim(id string) *ownership {
 }
 
 func (b *bench) publish(o *ownership, through uint64) error {
-	return o.publish(b.t.Context(), []message{{reach: reach{through: through}}})
+	return o.publish(b.t.Context(), []message{{reach: stream.Reach{Through: through}}})
 }
 
 func (b *bench) must(err error) {
@@ -155,8 +155,8 @@ func TestSuccessorFencesOff(t *testing.T) {
 	b.must(b.publish(old, 20))
 
 	next := b.claim("next")
-	if next.record.GetCursor() != 10 || next.tail.through != 20 || next.epoch != old.epoch+1 {
-		t.Errorf("the successor starts at %d, silent up to %d, epoch %d", next.record.GetCursor(), next.tail.through, next.epoch)
+	if next.record.GetCursor() != 10 || next.tail.Through != 20 || next.epoch != old.epoch+1 {
+		t.Errorf("the successor starts at %d, silent up to %d, epoch %d", next.record.GetCursor(), next.tail.Through, next.epoch)
 	}
 	before := b.messages()
 	b.lost("samples", b.publish(old, 30))
@@ -201,7 +201,7 @@ func TestPublishOverRestart(t *testing.T) {
 	restart := b.srv.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	ten := []message{{reach: reach{through: 10}}}
+	ten := []message{{reach: stream.Reach{Through: 10}}}
 	if err := o.publish(ctx, ten); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want the context's end", err)
 	}
@@ -209,7 +209,7 @@ func TestPublishOverRestart(t *testing.T) {
 	go func() { done <- o.publish(t.Context(), ten) }()
 	restart()
 	b.must(<-done)
-	if o.tail.through != 10 {
+	if o.tail.Through != 10 {
 		t.Errorf("the tail is %+v", o.tail)
 	}
 }
@@ -224,8 +224,8 @@ func TestSamplesAgedOut(t *testing.T) {
 	b.must(o.write(t.Context(), checkpoint{cursor: 10}))
 	b.must(b.store.samples.Purge(t.Context()))
 	b.lost("samples on a tail that is gone", b.publish(o, 20))
-	if next := b.claim("a"); next.tail.through != 10 {
-		t.Errorf("silent up to %d, want 10", next.tail.through)
+	if next := b.claim("a"); next.tail.Through != 10 {
+		t.Errorf("silent up to %d, want 10", next.tail.Through)
 	}
 }
 
@@ -252,12 +252,12 @@ func TestStreamMadeAnew(t *testing.T) {
 	d.must(d.o.writeStates(t.Context(), d.cut(d.table, false).segments))
 	d.stream = d.stream.Add(time.Hour)
 	next := d.claim("b")
-	if !next.anew || next.record.GetCursor() != 0 || next.tail.through != 0 || len(next.record.GetCores()) != 0 {
-		t.Errorf("anew %v, cursor %d, silent up to %d", next.anew, next.record.GetCursor(), next.tail.through)
+	if !next.anew || next.record.GetCursor() != 0 || next.tail.Through != 0 || len(next.record.GetCores()) != 0 {
+		t.Errorf("anew %v, cursor %d, silent up to %d", next.anew, next.record.GetCursor(), next.tail.Through)
 	}
 	// It ends before its first checkpoint.
-	if again := d.claim("c"); again.anew || again.tail.through != 0 {
-		t.Errorf("anew %v, silent up to %d", again.anew, again.tail.through)
+	if again := d.claim("c"); again.anew || again.tail.Through != 0 {
+		t.Errorf("anew %v, silent up to %d", again.anew, again.tail.Through)
 	}
 	loaded, journal := d.successor()
 	if live, ended := loaded.Len(); live+ended != 0 || len(journal.waste) != 2 {
@@ -276,14 +276,14 @@ func TestTailOfAnotherStream(t *testing.T) {
 	cut := b.claim("b")
 	b.must(b.store.samples.DeleteMsg(t.Context(), cut.tail.sequence))
 	next := b.claim("c")
-	if next.anew || next.tail.through != 0 || next.epoch != cut.epoch+1 {
-		t.Errorf("behind a claim that was cut: silent up to %d, epoch %d after %d", next.tail.through, next.epoch, cut.epoch)
+	if next.anew || next.tail.Through != 0 || next.epoch != cut.epoch+1 {
+		t.Errorf("behind a claim that was cut: silent up to %d, epoch %d after %d", next.tail.Through, next.epoch, cut.epoch)
 	}
 	b.must(b.publish(next, 500))
 	b.stream = b.stream.Add(time.Hour)
 	b.must(b.store.kv.Purge(t.Context(), stream.OwnerKey(3)))
-	if last := b.claim("d"); last.tail.through != 0 || last.epoch != next.epoch+1 {
-		t.Errorf("without a record: silent up to %d, epoch %d after %d", last.tail.through, last.epoch, next.epoch)
+	if last := b.claim("d"); last.tail.Through != 0 || last.epoch != next.epoch+1 {
+		t.Errorf("without a record: silent up to %d, epoch %d after %d", last.tail.Through, last.epoch, next.epoch)
 	}
 }
 
@@ -293,17 +293,17 @@ func TestClaimInsideEvent(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	o := b.claim("a")
-	b.must(o.publish(t.Context(), []message{{reach: reach{10, 5}}, {reach: reach{10, 9}}}))
+	b.must(o.publish(t.Context(), []message{{reach: stream.Reach{Through: 10, Part: 5}}, {reach: stream.Reach{Through: 10, Part: 9}}}))
 	o = b.claim("b")
-	if want := (reach{10, 9}); o.tail.reach != want {
-		t.Errorf("silent up to %v, want %v", o.tail.reach, want)
+	if want := (stream.Reach{Through: 10, Part: 9}); o.tail.Reach != want {
+		t.Errorf("silent up to %v, want %v", o.tail.Reach, want)
 	}
-	if o = b.claim("c"); o.tail.part != 9 {
-		t.Errorf("silent up to %v after another claim", o.tail.reach)
+	if o = b.claim("c"); o.tail.Part != 9 {
+		t.Errorf("silent up to %v after another claim", o.tail.Reach)
 	}
 	b.must(o.write(t.Context(), checkpoint{cursor: 11}))
-	if o, want := b.claim("d"), (reach{through: 11}); o.tail.reach != want {
-		t.Errorf("silent up to %v, want %v", o.tail.reach, want)
+	if o, want := b.claim("d"), (stream.Reach{Through: 11}); o.tail.Reach != want {
+		t.Errorf("silent up to %v, want %v", o.tail.Reach, want)
 	}
 }
 
@@ -337,8 +337,8 @@ func TestBucketLost(t *testing.T) {
 	o := b.claim("a")
 	b.must(b.publish(o, 10))
 	b.must(b.store.kv.Purge(t.Context(), stream.OwnerKey(3)))
-	if next := b.claim("b"); next.epoch != o.epoch+1 || next.tail.through != 10 || next.record.GetCursor() != 0 {
-		t.Errorf("epoch %d after %d, silent up to %d, cursor %d", next.epoch, o.epoch, next.tail.through, next.record.GetCursor())
+	if next := b.claim("b"); next.epoch != o.epoch+1 || next.tail.Through != 10 || next.record.GetCursor() != 0 {
+		t.Errorf("epoch %d after %d, silent up to %d, cursor %d", next.epoch, o.epoch, next.tail.Through, next.record.GetCursor())
 	}
 }
 
@@ -353,8 +353,8 @@ func TestForeignSamples(t *testing.T) {
 	}
 	foreign()
 	o := b.claim("a")
-	if o.tail.through != 0 {
-		t.Errorf("silent up to %d with nothing published", o.tail.through)
+	if o.tail.Through != 0 {
+		t.Errorf("silent up to %d with nothing published", o.tail.Through)
 	}
 	b.must(b.publish(o, 5))
 	b.must(o.write(t.Context(), checkpoint{cursor: 5, tail: o.tail.sequence}))
@@ -365,8 +365,8 @@ func TestForeignSamples(t *testing.T) {
 	foreign()
 	b.lost("samples on a tail that is not ours", b.publish(o, 20))
 	next := b.claim("a")
-	if next.tail.through != 10 {
-		t.Errorf("silent up to %d, want 10", next.tail.through)
+	if next.tail.Through != 10 {
+		t.Errorf("silent up to %d, want 10", next.tail.Through)
 	}
 	b.must(b.publish(next, 20))
 	if n := counterValue(t, b.m.rejects.WithLabelValues("samples")); n == 0 {

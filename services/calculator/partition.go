@@ -28,14 +28,14 @@ type partition struct {
 	mu       sync.Mutex
 	turn     sync.Cond // waits for samples to be taken, or for an event before to be stepped
 	table    *leg.Table
-	entered  uint64    // last event given to step
-	applied  uint64    // last event stepped
-	silent   reach     // samples that are out already
-	batch    []byte    // encoded SampleBatch of samples not yet published
-	cut      []message // those before, of an event with many
-	samples  int       // in batch and cut
-	stepped  int       // events since the last checkpoint
-	steps    uint64    // events since the claim
+	entered  uint64       // last event given to step
+	applied  uint64       // last event stepped
+	silent   stream.Reach // samples that are out already
+	batch    []byte       // encoded SampleBatch of samples not yet published
+	cut      []message    // those before, of an event with many
+	samples  int          // in batch and cut
+	stepped  int          // events since the last checkpoint
+	steps    uint64       // events since the claim
 	stopping bool
 	journal  journal
 	behind   bool          // some event stepped since look was not the last one of the partition
@@ -70,7 +70,7 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 	}
 	p := &partition{
 		own: own, cfg: c.cfg, m: c.m, log: log,
-		table: leg.NewTable(c.cfg.Params()), applied: own.record.GetCursor(), silent: own.tail.reach, idle: own.record.GetIdleThrough(),
+		table: leg.NewTable(c.cfg.Params()), applied: own.record.GetCursor(), silent: own.tail.Reach, idle: own.record.GetIdleThrough(),
 		full: make(chan struct{}, 1),
 	}
 	p.entered, p.turn.L = p.applied, &p.mu
@@ -83,7 +83,7 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 	if record.GetOwner() != "" {
 		level = slog.LevelInfo
 	}
-	log.Log(ctx, level, "partition claimed", "epoch", own.epoch, "from", record.GetOwner(), "cursor", p.applied, "published", p.silent.through,
+	log.Log(ctx, level, "partition claimed", "epoch", own.epoch, "from", record.GetOwner(), "cursor", p.applied, "published", p.silent.Through,
 		"legs", live, "duration", time.Since(started).Round(time.Millisecond).String())
 	c.m.owned.Inc()
 	c.setOwned(number, true)
@@ -314,11 +314,11 @@ func (p *partition) apply(seq uint64, instance string, payload []byte) {
 		}
 		outcome := p.table.Apply(seq, instance, raw, func(s *fsagentv1.Sample) {
 			made++
-			if seq <= p.silent.through || seq == p.silent.through+1 && made <= p.silent.part {
+			if seq <= p.silent.Through || seq == p.silent.Through+1 && made <= p.silent.Part {
 				return
 			}
 			if len(p.batch) >= waitingBytes {
-				p.cut = append(p.cut, message{p.batch, reach{seq - 1, made - 1}})
+				p.cut = append(p.cut, message{p.batch, stream.Reach{Through: seq - 1, Part: made - 1}})
 				p.batch = nil
 			}
 			batch, err := sample.Append(p.batch, s)
@@ -444,7 +444,7 @@ func (p *partition) rest(ctx context.Context, s *store) (tidy bool, err error) {
 // message is what goes out at once.
 type message struct {
 	batch []byte // encoded SampleBatch
-	reach reach
+	reach stream.Reach
 }
 
 // take cuts off what is to be published and, if asked, the state that goes with
@@ -452,7 +452,7 @@ type message struct {
 func (p *partition) take(withState, all bool) (messages []message, cut checkpoint) {
 	messages = p.cut
 	if len(p.batch) > 0 {
-		messages = append(messages, message{p.batch, reach{through: p.applied}})
+		messages = append(messages, message{p.batch, stream.Reach{Through: p.applied}})
 	}
 	p.cut, p.batch, p.samples = nil, nil, 0
 	p.turn.Broadcast()

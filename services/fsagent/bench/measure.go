@@ -473,8 +473,8 @@ func through(ctx context.Context, samples jetstream.Stream, partition int, seque
 		} else if err != nil {
 			return false, err
 		}
-		at, err := strconv.ParseUint(msg.Header.Get(stream.HeaderThrough), 10, 64)
-		return at >= sequence, err
+		reach, err := stream.ReadReach(msg.Header)
+		return reach.Through >= sequence, err
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -118,11 +117,11 @@ func (a *Auto) latencies(ctx context.Context) (out []time.Duration, err error) {
 		} else if err != nil {
 			return nil, err
 		}
-		through, err := strconv.ParseUint(msg.Header.Get(stream.HeaderThrough), 10, 64)
+		reach, err := stream.ReadReach(msg.Header)
 		if err != nil || len(msg.Data) == 0 {
 			continue // a claim, or what people handed back
 		}
-		event, err := a.events.GetMsg(ctx, through)
+		event, err := a.events.GetMsg(ctx, reach.Through)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
 		} else if err != nil {

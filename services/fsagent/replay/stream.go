@@ -66,7 +66,7 @@ type Stream struct {
 	stream  jetstream.Stream
 	epoch   int64 // tells this run from others
 	tail    tail
-	claimed reach // what was there when this run began
+	claimed stream.Reach // what was there when this run began
 	batch   []byte
 	samples int
 	last    uint64 // event of the last sample taken
@@ -120,11 +120,11 @@ func OpenStream(ctx context.Context, js jetstream.JetStream, name, asked string,
 	if err := w.claim(ctx); err != nil {
 		return nil, r, nil, err
 	}
-	return w, r, &States{Through: w.tail.through}, nil
+	return w, r, &States{Through: w.tail.Through}, nil
 }
 
 // Through is the event through which all samples are in the stream.
-func (w *Stream) Through() uint64 { return w.tail.through }
+func (w *Stream) Through() uint64 { return w.tail.Through }
 
 // Encode makes an element of a SampleBatch.
 func (w *Stream) Encode(b []byte, s *fsagentv1.Sample) ([]byte, error) { return sample.Append(b, s) }
@@ -134,9 +134,9 @@ func (w *Stream) Take(ctx context.Context, e Entry) error {
 	var err error
 	switch {
 	case e.Sequence == w.last && len(w.batch) >= partBytes:
-		err = w.publish(ctx, reach{w.last - 1, w.taken})
+		err = w.publish(ctx, stream.Reach{Through: w.last - 1, Part: w.taken})
 	case e.Sequence > w.last && (w.samples >= messageSamples || len(w.batch) >= messageBytes):
-		err = w.publish(ctx, reach{through: w.last})
+		err = w.publish(ctx, stream.Reach{Through: w.last})
 	}
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (w *Stream) Take(ctx context.Context, e Entry) error {
 		w.last, w.taken = e.Sequence, 0
 	}
 	w.taken++
-	if e.Sequence == w.claimed.through+1 && w.taken <= w.claimed.part {
+	if e.Sequence == w.claimed.Through+1 && w.taken <= w.claimed.Part {
 		return nil
 	}
 	w.batch = append(w.batch, e.Data...)
@@ -155,11 +155,11 @@ func (w *Stream) Take(ctx context.Context, e Entry) error {
 
 // Commit publishes what there is, so that the stream says how far the replay is.
 func (w *Stream) Commit(ctx context.Context, through uint64, _ *States) error {
-	r := reach{through: through}
+	r := stream.Reach{Through: through}
 	if w.last > through { // it was interrupted inside of an event
-		r = reach{w.last - 1, w.taken}
+		r = stream.Reach{Through: w.last - 1, Part: w.taken}
 	}
-	if r.through <= w.tail.through && w.samples == 0 {
+	if r.Through <= w.tail.Through && w.samples == 0 {
 		return nil
 	}
 	return w.publish(ctx, r)
@@ -167,13 +167,9 @@ func (w *Stream) Commit(ctx context.Context, through uint64, _ *States) error {
 
 // publish does not come back without knowing what became of the message, unless ctx
 // ends.
-func (w *Stream) publish(ctx context.Context, r reach) error {
-	msg := &nats.Msg{Subject: w.subject(), Data: w.batch, Header: nats.Header{
-		stream.HeaderThrough: {strconv.FormatUint(r.through, 10)}, stream.HeaderEpoch: {strconv.FormatInt(w.epoch, 10)},
-	}}
-	if r.part > 0 {
-		msg.Header.Set(stream.HeaderPart, strconv.Itoa(r.part))
-	}
+func (w *Stream) publish(ctx context.Context, r stream.Reach) error {
+	msg := &nats.Msg{Subject: w.subject(), Data: w.batch, Header: nats.Header{stream.HeaderEpoch: {strconv.FormatInt(w.epoch, 10)}}}
+	r.Write(msg.Header)
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		ack, failure := w.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(w.tail.sequence))
 		if failure == nil {
@@ -204,16 +200,9 @@ func (w *Stream) publish(ctx context.Context, r reach) error {
 
 func (w *Stream) written(t tail) { w.tail, w.batch, w.samples = t, nil, 0 }
 
-// reach is how far samples are there: those of all events through one, and the first
-// part of those of the event after it.
-type reach struct {
-	through uint64
-	part    int
-}
-
 // tail is the last message of the stream.
 type tail struct {
-	reach
+	stream.Reach
 	sequence uint64 // 0: there is none
 	epoch    int64  // the run that wrote it
 }
@@ -226,11 +215,8 @@ func (w *Stream) readTail(ctx context.Context) (t tail, err error) {
 		return t, fmt.Errorf("last message of %s: %w", w.name, err)
 	}
 	t.sequence = msg.Sequence
-	if t.through, err = strconv.ParseUint(msg.Header.Get(stream.HeaderThrough), 10, 64); err == nil {
+	if t.Reach, err = stream.ReadReach(msg.Header); err == nil {
 		t.epoch, err = strconv.ParseInt(msg.Header.Get(stream.HeaderEpoch), 10, 64)
-	}
-	if v := msg.Header.Get(stream.HeaderPart); err == nil && v != "" {
-		t.part, err = strconv.Atoi(v)
 	}
 	if err != nil {
 		return t, fmt.Errorf("last message of %s: its headers: %w", w.name, err)
@@ -246,7 +232,7 @@ func (w *Stream) claim(ctx context.Context) error {
 		if w.tail, err = w.readTail(ctx); err != nil {
 			return err
 		}
-		w.claimed = w.tail.reach
+		w.claimed = w.tail.Reach
 		if err = w.publish(ctx, w.claimed); !errors.Is(err, ErrWritten) {
 			return err
 		}
