@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fsagent/fsagent/internal/freeport"
 	"github.com/fsagent/fsagent/internal/health"
 	"github.com/fsagent/fsagent/internal/natstest"
 	"github.com/prometheus/client_golang/prometheus"
@@ -122,10 +123,9 @@ func TestAsk(t *testing.T) {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Find()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }

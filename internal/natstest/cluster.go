@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,18 +16,9 @@ import (
 // ends, and returns the addresses of all of them as one URL.
 func Cluster(tb testing.TB, n int) string {
 	tb.Helper()
-	var taken []net.Listener
 	var routes []*url.URL // a server with JetStream wants to know them beforehand
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			tb.Fatal(err)
-		}
-		taken = append(taken, l)
-		routes = append(routes, &url.URL{Scheme: "nats", Host: l.Addr().String()})
-	}
-	for _, l := range taken {
-		l.Close()
+		routes = append(routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(tb)))})
 	}
 	var urls []string
 	for i, route := range routes {

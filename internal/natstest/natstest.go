@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/fsagent/fsagent/internal/freeport"
 	"github.com/fsagent/fsagent/internal/natsserver"
 	"github.com/fsagent/fsagent/internal/stream"
 	"github.com/nats-io/nats.go"
@@ -35,7 +36,7 @@ func Start(tb testing.TB) *Server {
 func StartWithRoom(tb testing.TB, bytes int64) *Server {
 	tb.Helper()
 	s := &Server{tb: tb, cfg: natsserver.Config{DataDir: tb.TempDir(), Listen: "127.0.0.1", MaxStore: bytes}}
-	s.start(0)
+	s.start(freePort(tb))
 	tb.Cleanup(func() {
 		if s.srv != nil {
 			s.srv.Stop()
@@ -110,6 +111,16 @@ func Build(tb testing.TB, pkg string) string {
 		tb.Fatalf("go build %s: %v\n%s", pkg, err, out.Bytes())
 	}
 	return bin
+}
+
+// freePort is one at which a server can come back.
+func freePort(tb testing.TB) int {
+	tb.Helper()
+	port, err := freeport.Find()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return port
 }
 
 func portOf(tb testing.TB, rawURL string) int {

@@ -2,22 +2,20 @@ package service_test
 
 import (
 	"bytes"
-	"net"
 	"strings"
 	"testing"
 
+	"github.com/fsagent/fsagent/internal/freeport"
 	"github.com/fsagent/fsagent/internal/service"
 )
 
 // A program asks itself how it is; nothing is started.
 func TestAsk(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Find() // nobody answers there
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close() // nobody answers there
 	s := service.DefaultSettings()
 	s.HTTP.Host, s.HTTP.Port = "127.0.0.1", port
 	p := service.Program{Name: "collector", Load: func(string, []string) error { return nil }, Settings: func() service.Settings { return s }}

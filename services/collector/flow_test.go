@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -308,12 +307,7 @@ func TestStateOfConnections(t *testing.T) {
 	}
 	bad := instance("auth", auth)
 	bad.Password, bad.PasswordFile = "", file
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	down := collector.Instance{Name: "down", Host: "127.0.0.1", Port: ln.Addr().(*net.TCPAddr).Port, Password: esltest.DefaultPassword}
-	ln.Close()
+	down := collector.Instance{Name: "down", Host: "127.0.0.1", Port: freePort(t), Password: esltest.DefaultPassword}
 	cfg := config(instance("good", good), instance("acl", acl), bad, instance("silent", silent), down)
 	cfg.ESL.ReplyTimeout = 50 * time.Millisecond
 	c, _ := collect(t, cfg, r.srv.Connect())

@@ -8,9 +8,12 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/fsagent/fsagent/internal/freeport"
 	colmetricpb "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -52,8 +55,16 @@ type Request struct {
 	Headers map[string][]string
 }
 
-// Start receives on a TCP address, for example "127.0.0.1:0".
+// Start receives on a TCP address. With port 0 it finds one at which another can be
+// started when this one has been closed.
 func Start(addr string, opts ...grpc.ServerOption) (*Receiver, error) {
+	if host, isAny := strings.CutSuffix(addr, ":0"); isAny {
+		port, err := freeport.Find()
+		if err != nil {
+			return nil, fmt.Errorf("listen for OTLP: %w", err)
+		}
+		addr = host + ":" + strconv.Itoa(port)
+	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for OTLP: %w", err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fsagent/fsagent/internal/freeport"
 	"github.com/fsagent/fsagent/internal/stream"
 	"github.com/fsagent/fsagent/services/fsagent/fleet"
 	"github.com/nats-io/nats.go"
@@ -262,7 +263,7 @@ func longestSilence(ctx context.Context, js jetstream.JetStream, since time.Time
 // ended lets a million legs begin and end, and tells what is left of them.
 func (b *bench) ended(ctx context.Context) ([]Row, error) {
 	const legs = 1_000_000
-	port, err := fleet.FreePort()
+	port, err := freeport.Find()
 	if err != nil {
 		return nil, err
 	}

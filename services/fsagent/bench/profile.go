@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fsagent/fsagent/services/fsagent/fleet"
+	"github.com/fsagent/fsagent/internal/freeport"
 )
 
 // profileTime is how long a profile is taken; it begins profileDelay after the
@@ -29,7 +29,7 @@ func (b *bench) page(process string) (port int, err error) {
 	if b.cfg.Profiles == "" {
 		return 0, nil
 	}
-	if port, err = fleet.FreePort(); err == nil {
+	if port, err = freeport.Find(); err == nil {
 		b.pages[process] = fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/profile?seconds=%d", port, int(profileTime.Seconds()))
 	}
 	return port, err

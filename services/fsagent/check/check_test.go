@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fsagent/fsagent/internal/event"
+	"github.com/fsagent/fsagent/internal/freeport"
 	"github.com/fsagent/fsagent/internal/natstest"
 	"github.com/fsagent/fsagent/internal/stream"
 	"github.com/fsagent/fsagent/services/collector"
@@ -226,12 +226,10 @@ func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, perfect())
 	cfg := config(t, s)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Find()
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := ln.Addr().(*net.TCPAddr).Port
-	ln.Close()
 	cfg.Collector.Instances = append(cfg.Collector.Instances, collector.Instance{Name: "fs2", Host: "127.0.0.1", Port: port, Password: "x"})
 	r := check.Run(t.Context(), cfg, check.Options{})
 	for _, f := range r.Findings {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -192,14 +191,4 @@ func (p *Process) proc(file string) (string, error) {
 		return "", fmt.Errorf("%s: %w", p.Name, err)
 	}
 	return string(b), nil
-}
-
-// FreePort is a TCP port of the loopback interface that nobody uses now.
-func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fsagent/fsagent/internal/freeport"
 )
 
 // NATS is one server, or a cluster.
@@ -21,11 +23,11 @@ func StartNATS(bin, dir string, n int, more ...string) (*NATS, error) {
 	s := &NATS{}
 	var routes []string
 	for range n {
-		client, err := FreePort()
+		client, err := freeport.Find()
 		if err != nil {
 			return s, err
 		}
-		route, err := FreePort()
+		route, err := freeport.Find()
 		if err != nil {
 			return s, err
 		}

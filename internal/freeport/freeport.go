@@ -1,0 +1,45 @@
+// Package freeport finds a TCP port for a process that is to be found there again
+// after it was away: in tests, campaigns and measurements.
+package freeport
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync"
+)
+
+// Ports from first to last are free for anybody, and are none of those that a system
+// gives to outgoing connections (Linux: 32768 and up; RFC 6335: 49152 and up). One of
+// these may be another connection's when its process comes back.
+const (
+	first = 10_000
+	last  = 32_000
+	tries = 100
+)
+
+// ErrNone is returned if no port was found.
+var ErrNone = errors.New("no free port found")
+
+// given are those of this process: who asks may not listen yet.
+var given sync.Map
+
+// Find returns a port on which nobody listens, at any address.
+func Find() (int, error) {
+	var failures error
+	for range tries {
+		port := first + rand.IntN(last-first)
+		if _, taken := given.LoadOrStore(port, true); taken {
+			continue
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(port)))
+		if err != nil {
+			failures = err
+			continue
+		}
+		return port, l.Close()
+	}
+	return 0, fmt.Errorf("%w from %d to %d: %w", ErrNone, first, last, failures)
+}
