@@ -138,7 +138,7 @@ func published(t testing.TB, js jetstream.JetStream) (out []string) {
 func await(t testing.TB, js jetstream.JetStream, want []string) {
 	t.Helper()
 	var got []string
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if got = published(t, js); len(got) >= len(want) {
 			break
 		}
@@ -205,7 +205,7 @@ func (r *replica) end(t testing.TB) {
 			t.Errorf("Run: %v", err)
 		}
 		r.done <- nil
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Error("the calculator does not stop")
 	}
 }
@@ -240,7 +240,7 @@ func owned(r *replica) []int { return r.Health().(calculator.Health).Partitions 
 
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain until %s", what)
 		}

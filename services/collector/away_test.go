@@ -116,7 +116,7 @@ func TestNATSAway(t *testing.T) {
 	}
 	eventually(t, "all drops are told", told)
 	l := read(t, js)
-	for end := time.Now().Add(20 * time.Second); uint64(l.told) < dropped && time.Now().Before(end); l = read(t, js) {
+	for end := time.Now().Add(2 * time.Minute); uint64(l.told) < dropped && time.Now().Before(end); l = read(t, js) {
 	}
 	t.Logf("sent %d = published %d + dropped %d; in the stream %d different, %d twice; longest write %v (a sleeper was late by %v); memory %d MB idle, %d MB at most",
 		sent, pub, dropped, len(l.copies), l.doubles(), block, control, idle>>20, peak>>20)

@@ -112,7 +112,7 @@ func load(t testing.TB, names ...string) []*recording.Recording {
 // play plays to one client as fast as it reads and returns how many were written.
 func play(t *testing.T, fs *esltest.Server, p esltest.Playback) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if _, err := fs.Play(ctx, p); err != nil {
 		t.Fatalf("Play: %v", err)

@@ -179,7 +179,7 @@ func jitter(instance string, ch, n int) *fsagentv1.Sample {
 func leaks(t *testing.T) {
 	t.Helper()
 	var stacks string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		buf := make([]byte, 1<<20)
 		stacks = ""
 		for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {

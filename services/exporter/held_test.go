@@ -18,7 +18,7 @@ func deliver(t *testing.T, js jetstream.JetStream) (jetstream.Msg, *jetstream.Ms
 	if err != nil {
 		t.Fatal(err)
 	}
-	msg, err := c.Next(jetstream.FetchMaxWait(10 * time.Second))
+	msg, err := c.Next(jetstream.FetchMaxWait(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func deliver(t *testing.T, js jetstream.JetStream) (jetstream.Msg, *jetstream.Ms
 
 func unacknowledged(t *testing.T, js jetstream.JetStream) int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for {
 		c, err := js.Consumer(ctx, stream.Samples, stream.ExportConsumer)

@@ -46,14 +46,14 @@ func TestAddressesTakeTurns(t *testing.T) {
 		data, _ := build.request("fs-1", []item{{sample: report(1), values: measurer{}.measure(nil, report(1))}})
 		return c.export(t.Context(), data)
 	}
-	for deadline := time.Now().Add(10 * time.Second); len(sinks[0].Requests()) == 0 || len(sinks[1].Requests()) == 0; {
+	for deadline := time.Now().Add(time.Minute); len(sinks[0].Requests()) == 0 || len(sinks[1].Requests()) == 0; {
 		if v := send(); v.action != accept || time.Now().After(deadline) {
 			t.Fatalf("both endpoints never had a request: %v", v.err)
 		}
 	}
 	sinks[0].Close()
 	taken := 0
-	for deadline := time.Now().Add(10 * time.Second); taken < 10 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); taken < 10 && time.Now().Before(deadline); {
 		if send().action == accept {
 			taken++
 		}

@@ -107,18 +107,15 @@ func TestStopFinishes(t *testing.T) {
 func TestStopGivesBackWhatIsNotTaken(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
+	r.cfg.AckWait = 10 * time.Minute // nobody waits for that
 	r.sink.Always(otlptest.Refuse(codes.Unavailable, "full"))
 	e := r.start()
 	want := r.load(30)
 	eventually(t, "retries", func() bool { return e.Stats().Retries > 2 })
 	e.stop()
 	r.sink.Heal()
-	began := time.Now()
 	r.start()
 	r.exactly(want)
-	if took := time.Since(began); took > r.cfg.AckWait/2 {
-		t.Errorf("took %v: the messages waited for AckWait", took)
-	}
 }
 
 func TestTwoReplicasShareTheWork(t *testing.T) {

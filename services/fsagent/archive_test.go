@@ -56,7 +56,7 @@ func stored(t *testing.T, js jetstream.JetStream, names ...string) {
 	}
 	select {
 	case <-js.PublishAsyncComplete():
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("events are not stored")
 	}
 }

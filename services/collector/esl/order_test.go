@@ -54,7 +54,7 @@ func TestOrder(t *testing.T) {
 func throughEslgo(t *testing.T, burst esltest.Playback, want int) []uint64 {
 	t.Helper()
 	srv := start(t, esltest.Config{})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	opts := eslgo.DefaultInboundOptions
 	opts.Logger = nil

@@ -48,7 +48,7 @@ func TestEslgoUnderstands(t *testing.T) {
 	t.Parallel()
 	s := start(t, esltest.Config{})
 	opts := eslgo.DefaultInboundOptions
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	opts.Logger = nil
 	opts.Context = ctx
@@ -296,8 +296,8 @@ func TestPace(t *testing.T) {
 	if _, err := s.Play(t.Context(), esltest.Playback{Recordings: recs, Speed: 50}); err != nil {
 		t.Fatal(err)
 	}
-	if took, want := time.Since(began), length/50; took < want-10*time.Millisecond || took > want+2*time.Second {
-		t.Errorf("took %v, want %v", took, want)
+	if took, want := time.Since(began), length/50; took < want-10*time.Millisecond || took > length/2 {
+		t.Errorf("took %v, want hardly more than %v", took, want)
 	}
 }
 
