@@ -108,7 +108,7 @@ func (h *held) anew() {
 // forget what is to be acknowledged. The caller holds mu.
 func (h *held) forget() {
 	if len(h.open) > 0 || len(h.owed) > 0 {
-		h.log.Warn("the samples stream was made anew: what is held of the old one is sent, and not acknowledged", "messages", len(h.open))
+		h.log.Warn("the samples stream or its consumer was made anew: what is held of the old one is sent, and not acknowledged", "messages", len(h.open))
 	}
 	clear(h.open)
 	clear(h.owed)
