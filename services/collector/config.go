@@ -36,7 +36,8 @@ type EventsConfig struct {
 type ESLConfig struct {
 	// DialTimeout is how long a connection to the event socket may take to come up.
 	DialTimeout time.Duration `yaml:"dial_timeout" env:"FSAGENT_ESL_DIAL_TIMEOUT"`
-	// ReplyTimeout is how long FreeSWITCH may take to answer a command.
+	// ReplyTimeout is how long FreeSWITCH may take to answer a command, and to go on in
+	// the middle of a long answer.
 	ReplyTimeout time.Duration `yaml:"reply_timeout" env:"FSAGENT_ESL_REPLY_TIMEOUT"`
 	// IdleTimeout is after how long without a byte the server is asked whether
 	// it lives; HEARTBEAT comes every 20 s.

@@ -75,13 +75,20 @@ func (s *freeswitch) reconcile(ctx context.Context, w watched) {
 		if !said {
 			said = true
 			s.log.Warn("no snapshot of the channels, trying again; calls that began before now stay unknown, and calls that ended unseen stay open",
-				"err", err, "advice", "allow show, uuid_dump, global_getvar and strmicroepoch in esl-allowed-api of the user")
+				"err", err, "advice", snapshotAdvice(err))
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(retry.next(err)):
 		}
 	}
+}
+
+func snapshotAdvice(err error) string {
+	if errors.Is(err, esl.ErrTimeout) || errors.Is(err, errDrain) {
+		return "see whether FreeSWITCH or the network is overloaded, or raise esl.reply_timeout"
+	}
+	return "allow show, uuid_dump, global_getvar and strmicroepoch in esl-allowed-api of the user"
 }
 
 // awaitStale returns when a snapshot is needed, and some time has gone in which

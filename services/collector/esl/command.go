@@ -3,6 +3,7 @@ package esl
 import (
 	"bytes"
 	"fmt"
+	"time"
 
 	"github.com/percipia/eslgo/command"
 )
@@ -12,6 +13,8 @@ import (
 // while a command runs (mod_event_socket.c, api_exec). An output that begins
 // with -ERR is an error wrapping ErrRefused or ErrPermission.
 func (c *Conn) API(name, arguments string) ([]byte, error) {
+	c.patient = time.Now().Add(longestOutput)
+	defer func() { c.patient = time.Time{} }()
 	f, err := c.roundTrip("api "+name, command.API{Command: name, Arguments: arguments}, APIResponse)
 	if err != nil {
 		return nil, err

@@ -29,7 +29,7 @@ type Config struct {
 	Events []string
 
 	DialTimeout  time.Duration
-	ReplyTimeout time.Duration // for the greeting and for each reply
+	ReplyTimeout time.Duration // for the greeting and for each reply; in an output, for more of it
 	// IdleTimeout is after how long without a byte the server is probed, and
 	// ProbeTimeout how long it then has to send one.
 	IdleTimeout, ProbeTimeout time.Duration
@@ -48,7 +48,13 @@ type Conn struct {
 	frames *FrameReader
 	// probing is set once events flow: from then on silence is not tolerated.
 	probing bool
+	// patient until then: an output may be long and the way slow, so what counts is
+	// that more of it comes.
+	patient time.Time
 }
+
+// longestOutput bounds the time that one output may take in all.
+const longestOutput = 5 * time.Minute
 
 // Dial connects, authenticates and subscribes. When ctx ends before that, it
 // fails; a connection that was returned does not depend on ctx. The error wraps
@@ -198,6 +204,11 @@ func (c *Conn) RemoteAddr() net.Addr { return c.net.RemoteAddr() }
 
 func (c *Conn) read(p []byte) (int, error) {
 	if !c.probing {
+		if more := time.Now().Add(c.cfg.ReplyTimeout); more.Before(c.patient) {
+			if err := c.net.SetReadDeadline(more); err != nil {
+				return 0, err
+			}
+		}
 		return c.net.Read(p)
 	}
 	if err := c.net.SetReadDeadline(time.Now().Add(c.cfg.IdleTimeout)); err != nil {

@@ -1,6 +1,7 @@
 package esl_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -288,4 +290,65 @@ func ask(t *testing.T, cfg esl.Config, name, arguments string) ([]byte, error) {
 	}
 	defer c.Close()
 	return c.API(name, arguments)
+}
+
+// slow is a server that answers auth, and then one command with pieces of an output
+// of 100 bytes.
+func slow(t *testing.T, pieces int, pause time.Duration) (address string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		lines := bufio.NewReader(conn)
+		say := func(s string) { _, _ = io.WriteString(conn, s) }
+		hear := func() { // a command and an empty line
+			for range 2 {
+				_, _ = lines.ReadString('\n')
+			}
+		}
+		say("Content-Type: auth/request\n\n")
+		hear()
+		say("Content-Type: command/reply\nReply-Text: +OK accepted\n\n")
+		hear()
+		say("Content-Type: api/response\nContent-Length: 100\n\n")
+		for range pieces {
+			time.Sleep(pause)
+			say("0123456789")
+		}
+		_, _ = lines.ReadString('\n') // until the client goes
+	}()
+	return ln.Addr().String()
+}
+
+// An output may take longer than ReplyTimeout as long as more of it comes.
+func TestSlowOutput(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		pieces int
+		want   error
+	}{{"all of it", 10, nil}, {"a part", 5, esl.ErrTimeout}} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := dialConfig(slow(t, tc.pieces, 300*time.Millisecond))
+			cfg.Events, cfg.ReplyTimeout = nil, 2*time.Second
+			conn, err := esl.Dial(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			out, err := conn.API("show", "channels as json")
+			if !errors.Is(err, tc.want) || err == nil && len(out) != 100 {
+				t.Errorf("got %d bytes, %v; want %v", len(out), err, tc.want)
+			}
+		})
+	}
 }
