@@ -69,9 +69,7 @@ func (h *held) take(msg jetstream.Msg, meta *jetstream.MsgMetadata) *delivery {
 	if d := h.open[seq]; d != nil && !d.stored.Equal(meta.Timestamp) || seq <= h.last && meta.Timestamp.After(h.stored) {
 		h.forget() // a sequence again that was stored later: of another stream
 	}
-	if seq > h.last {
-		h.last, h.stored = seq, meta.Timestamp
-	}
+	h.seen(meta)
 	if d := h.open[seq]; d != nil {
 		d.msg = msg
 		return nil
@@ -93,7 +91,15 @@ func (h *held) take(msg jetstream.Msg, meta *jetstream.MsgMetadata) *delivery {
 func (h *held) done(msg jetstream.Msg, meta *jetstream.MsgMetadata) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.seen(meta)
 	h.ack(meta.Sequence.Stream, msg)
+}
+
+// seen notes how far the stream has come. The caller holds mu.
+func (h *held) seen(meta *jetstream.MsgMetadata) {
+	if seq := meta.Sequence.Stream; seq > h.last {
+		h.last, h.stored = seq, meta.Timestamp
+	}
 }
 
 // anew is to be called when the stream was made anew: the server knows messages by

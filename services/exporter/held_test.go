@@ -104,6 +104,42 @@ func TestAcknowledgementIsOwed(t *testing.T) {
 	}
 }
 
+// TestOwedInAnotherStream: what is owed is owed to the stream that was, and not to a
+// message of the same sequence in the one that was made in its place.
+func TestOwedInAnotherStream(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	js := srv.JetStream(stream.DefaultSettings())
+	publish := func() {
+		if _, err := js.Publish(t.Context(), stream.SampleSubject(0), []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish()
+	nc := srv.Connect()
+	old, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHeld(natstest.Logger(t))
+	msg, meta := deliver(t, old)
+	nc.Close()
+	h.done(msg, meta)
+	if got := len(h.owed); got != 1 {
+		t.Fatalf("owed: got %d, want 1", got)
+	}
+	if err := js.DeleteStream(t.Context(), stream.Samples); err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Ensure(t.Context(), js, stream.DefaultSettings()); err != nil {
+		t.Fatal(err)
+	}
+	publish()
+	if h.takeNext(t, js) == nil {
+		t.Error("a message of the new stream was taken for the old one")
+	}
+}
+
 func (h *held) takeNext(t *testing.T, js jetstream.JetStream) *delivery {
 	t.Helper()
 	msg, meta := deliver(t, js)

@@ -22,10 +22,10 @@ type piece struct {
 }
 
 // send one request until each of its samples is settled, or until stop ends and
-// the endpoint does not take them: then they are unsent. It divides what is refused; a single sample
-// that is refused while the endpoint takes others is parked. If the endpoint
-// takes nothing at all, it is more likely the endpoint: the samples are offered
-// again, ever more slowly, for Config.ParkAfter each.
+// the endpoint does not take them: then they are unsent. It divides what is
+// refused; a single sample that is refused while the endpoint takes others is
+// parked. If the endpoint takes nothing at all, it is more likely the endpoint:
+// the samples are offered again, ever more slowly, for Config.ParkAfter each.
 func (l *lane) send(stop, work context.Context, r *request) {
 	queue := []piece{{items: r.items}}
 	inRow := 0
