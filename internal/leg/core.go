@@ -15,7 +15,7 @@ type core struct {
 	uuid     string
 	instance string
 	order    uint64 // in which the partition met the cores; 0 before the first event
-	clock    int64  // latest Event-Date-Timestamp since it was set back, microseconds since 1970
+	clock    int64  // latest Event-Date-Timestamp, microseconds since 1970
 	sequence uint64 // greatest Event-Sequence
 	// witness is another core that has had events since this one's last, and
 	// witnessClock its clock at the first of them.
@@ -96,27 +96,28 @@ func plain(id []byte) bool {
 // the legs that had no event for too long and forgets those that ended long ago. Because
 // the clock is the events' own, what happens when depends on nothing else.
 //
-// It goes back only with FreeSWITCH's own (fsctl sync_clock): an event that is late has
-// a smaller Event-Sequence than those before it. Otherwise all that comes would count as
-// late until the time is reached again.
-func (t *Table) advance(c *core, ev cause) {
+// It returns by which time the event is late or not. That is the clock, unless
+// FreeSWITCH's own was set back (fsctl sync_clock): an event that is late has a smaller
+// Event-Sequence than those before it, so one with a greater number is not late, and its
+// own time is the present. The clock waits until that time is reached again; meanwhile
+// legs that ended are remembered.
+func (t *Table) advance(c *core, ev cause) (now int64) {
 	if c.order == 0 {
 		t.met++
 		c.order = t.met
 	}
 	c.witness = ""
 	if ev.made {
-		return
+		return c.clock
 	}
-	us := ev.e.ID().TimeUS
-	if n := ev.e.ID().Sequence; n > c.sequence {
-		if c.sequence != 0 && us < c.clock-t.linger {
-			c.clock = us
-		}
-		c.sequence = n
-	}
+	us, n := ev.e.ID().TimeUS, ev.e.ID().Sequence
+	next := n > c.sequence && c.sequence != 0
+	c.sequence = max(c.sequence, n)
 	if us <= c.clock {
-		return
+		if next {
+			return us
+		}
+		return c.clock
 	}
 	hourBefore := c.clock / sweepEvery
 	c.clock = us
@@ -139,6 +140,7 @@ func (t *Table) advance(c *core, ev cause) {
 	if us/sweepEvery != hourBefore {
 		t.sweep(c, ev)
 	}
+	return us
 }
 
 // sweep ends the legs of processes that are gone: their own clocks stand still.

@@ -74,6 +74,7 @@ type cause struct {
 	// made by a collector: its time is not of the clock of FreeSWITCH's events,
 	// which may be far from the one that the collector can ask for.
 	made bool
+	now  int64 // on the clock of its core, microseconds since 1970
 }
 
 // news reports whether the event was not yet in the state the leg was loaded
@@ -101,8 +102,8 @@ func (t *Table) Apply(seq uint64, instance string, raw []byte, emit func(*fsagen
 	if c == nil {
 		return Malformed
 	}
-	ev := cause{seq, e, emit, kind == snapshot || kind == gap}
-	t.advance(c, ev)
+	ev := cause{seq: seq, e: e, emit: emit, made: kind == snapshot || kind == gap}
+	ev.now = t.advance(c, ev)
 	switch kind {
 	case ofInstance:
 		return Applied
@@ -127,7 +128,7 @@ func (t *Table) ofLeg(c *core, kind kind, ev cause) Outcome {
 	l := c.legs[string(id.UniqueID)]
 	switch {
 	case l == nil:
-		if happened(ev.e, kind) < c.clock-t.linger {
+		if happened(ev.e, kind) < ev.now-t.linger {
 			return Late
 		}
 		if !plain(id.UniqueID) {

@@ -100,16 +100,18 @@ func TestClockSetBack(t *testing.T) {
 	s.apply(leg.Late, made("CHANNEL_CREATE", "late", 5, 0))
 	s.apply(leg.Applied, made("CHANNEL_CREATE", "u1", 30, minute))
 	s.apply(leg.Applied, made("CHANNEL_HANGUP_COMPLETE", "u1", 31, minute+10))
-	s.wantLen(0, 2)
 	s.apply(leg.Applied, made("HEARTBEAT", "", 40, 7*minute))
-	s.wantLen(0, 1) // the leg of the time ahead is remembered until then
-	s.apply(leg.Late, made("CHANNEL_HANGUP_COMPLETE", "u1", 31, minute+10))
+	s.wantLen(0, 2) // they are remembered until the time is reached again
+	s.apply(leg.Duplicate, made("CHANNEL_HANGUP_COMPLETE", "u1", 31, minute+10))
+	// The channel of before hung up too long ago to be another leg.
+	s.apply(leg.Late, made("CHANNEL_DESTROY", "before", 40, 8*minute, "Caller-Channel-Hangup-Time: 1795429772000000"))
+	s.apply(leg.Late, made("CHANNEL_DESTROY", "before", 41, 8*minute, "Caller-Channel-Hangup-Time: 1795429772000000"))
 	cores := s.table.Cores()
 
 	s = newStepper(t)
 	s.table.LoadCores(cores)
 	s.apply(leg.Late, made("CHANNEL_CREATE", "late", 35, minute))
-	s.apply(leg.Applied, made("CHANNEL_CREATE", "u2", 41, minute))
+	s.apply(leg.Applied, made("CHANNEL_CREATE", "u2", 42, minute))
 }
 
 // TestIDAgain: a dialplan can give a new leg the id of one that ended.

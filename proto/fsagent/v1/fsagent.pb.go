@@ -4165,8 +4165,7 @@ type Core_builder struct {
 
 	CoreUuid   string
 	FsInstance string
-	// Latest Event-Date-Timestamp seen, since the clock was last set back.
-	// Microseconds since 1970.
+	// Latest Event-Date-Timestamp seen. Microseconds since 1970.
 	ClockUs int64
 	// In which order the partition met the processes: 1, 2, ...
 	Order uint64
