@@ -11,8 +11,8 @@ import (
 	"sync"
 )
 
-// Ports from first to last are free for anybody, and are none of those that a system
-// gives to outgoing connections (Linux: 32768 and up; RFC 6335: 49152 and up). One of
+// Ports from first to before last may be taken by anybody, and are none of those that
+// a system gives to outgoing connections (Linux: 32768 and up; RFC 6335: 49152 and up). One of
 // these may be another connection's when its process comes back.
 const (
 	first = 10_000
@@ -41,5 +41,5 @@ func Find() (int, error) {
 		}
 		return port, l.Close()
 	}
-	return 0, fmt.Errorf("%w from %d to %d: %w", ErrNone, first, last, failures)
+	return 0, errors.Join(fmt.Errorf("%w from %d to %d", ErrNone, first, last-1), failures)
 }

@@ -82,7 +82,7 @@ func TestStreamMadeAnewAfterCatchUp(t *testing.T) {
 	r := newRig(t)
 	r.cfg.LiveAfter = 100 * time.Millisecond
 	r.cfg.MaxPoints, r.cfg.MaxAckPending = 20, 20
-	r.several(600, 1)
+	r.several(1200, 1)
 	published := time.Now()
 	eventually(t, "old messages", func() bool { return time.Since(published) > r.cfg.LiveAfter })
 	r.sink.Always(otlptest.Slow(50 * time.Millisecond))
@@ -96,17 +96,17 @@ func TestStreamMadeAnewAfterCatchUp(t *testing.T) {
 	r.several(40, 2)
 	eventually(t, "new samples went ahead", func() bool {
 		info, err := ahead.Info(t.Context())
-		return err != nil || info.AckFloor.Stream >= 640
+		return err != nil || info.AckFloor.Stream >= 1240
 	})
 	r.sink.Heal()
-	r.exactly(640)
+	r.exactly(1240)
 	r.settled()
 	eventually(t, "only the shared consumer", func() bool {
 		_, err := ahead.Info(t.Context())
 		return err != nil
 	})
 	r.renew()
-	r.several(700, 3)
-	r.exactly(1340)
+	r.several(1300, 3)
+	r.exactly(2540)
 	r.settled()
 }

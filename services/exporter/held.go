@@ -35,17 +35,20 @@ func (d *delivery) settle() {
 	}
 }
 
+// debt is an acknowledgement that could not be sent.
+type debt struct {
+	msg    jetstream.Msg
+	stored time.Time // when the server stored the message
+}
+
 // held is every message that this replica has and has not acknowledged.
 type held struct {
 	log   *slog.Logger
 	mu    sync.Mutex
 	open  map[uint64]*delivery
 	bytes int
-	// The highest sequence that came, and when that message was stored.
-	last   uint64
-	stored time.Time
 	// owed are messages whose acknowledgement could not be sent.
-	owed map[uint64]jetstream.Msg
+	owed map[uint64]debt
 	// freed tells the intake that there is room again.
 	freed chan struct{}
 }
@@ -54,7 +57,7 @@ func newHeld(log *slog.Logger) *held {
 	return &held{
 		log:   log,
 		open:  map[uint64]*delivery{},
-		owed:  map[uint64]jetstream.Msg{},
+		owed:  map[uint64]debt{},
 		freed: make(chan struct{}, 1),
 	}
 }
@@ -66,20 +69,19 @@ func (h *held) take(msg jetstream.Msg, meta *jetstream.MsgMetadata) *delivery {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	seq := meta.Sequence.Stream
-	if d := h.open[seq]; d != nil && !d.stored.Equal(meta.Timestamp) || seq <= h.last && meta.Timestamp.After(h.stored) {
-		h.forget() // a sequence again that was stored later: of another stream
+	d, o := h.open[seq], h.owed[seq]
+	if d != nil && !d.stored.Equal(meta.Timestamp) || o.msg != nil && !o.stored.Equal(meta.Timestamp) {
+		h.forget() // a sequence again that was stored at another time: of another stream
 	}
-	h.seen(meta)
 	if d := h.open[seq]; d != nil {
 		d.msg = msg
 		return nil
 	}
-	if h.owed[seq] != nil {
-		h.owed[seq] = msg
-		h.ack(seq, msg)
+	if o := h.owed[seq]; o.msg != nil {
+		h.ack(seq, msg, o.stored)
 		return nil
 	}
-	d := &delivery{held: h, sequence: seq, stored: meta.Timestamp, size: len(msg.Data()), data: msg.Data(), msg: msg}
+	d = &delivery{held: h, sequence: seq, stored: meta.Timestamp, size: len(msg.Data()), data: msg.Data(), msg: msg}
 	d.open.Store(1)
 	d.oldest.Store(meta.Timestamp.UnixMicro())
 	h.open[seq] = d
@@ -91,15 +93,7 @@ func (h *held) take(msg jetstream.Msg, meta *jetstream.MsgMetadata) *delivery {
 func (h *held) done(msg jetstream.Msg, meta *jetstream.MsgMetadata) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.seen(meta)
-	h.ack(meta.Sequence.Stream, msg)
-}
-
-// seen notes how far the stream has come. The caller holds mu.
-func (h *held) seen(meta *jetstream.MsgMetadata) {
-	if seq := meta.Sequence.Stream; seq > h.last {
-		h.last, h.stored = seq, meta.Timestamp
-	}
+	h.ack(meta.Sequence.Stream, msg, meta.Timestamp)
 }
 
 // anew is to be called when the stream was made anew: the server knows messages by
@@ -118,7 +112,6 @@ func (h *held) forget() {
 	}
 	clear(h.open)
 	clear(h.owed)
-	h.last, h.stored = 0, time.Time{}
 }
 
 func (h *held) settled(d *delivery) {
@@ -127,7 +120,7 @@ func (h *held) settled(d *delivery) {
 	h.bytes -= d.size
 	if h.open[d.sequence] == d {
 		delete(h.open, d.sequence)
-		h.ack(d.sequence, d.msg)
+		h.ack(d.sequence, d.msg, d.stored)
 	}
 	select {
 	case h.freed <- struct{}{}:
@@ -136,9 +129,9 @@ func (h *held) settled(d *delivery) {
 }
 
 // ack a message, or remember to do it later. The caller holds mu.
-func (h *held) ack(seq uint64, msg jetstream.Msg) {
+func (h *held) ack(seq uint64, msg jetstream.Msg, stored time.Time) {
 	if err := msg.Ack(); err != nil {
-		h.owed[seq] = msg
+		h.owed[seq] = debt{msg, stored}
 		h.log.Debug("acknowledgement waits for NATS", "seq", seq, "err", err)
 		return
 	}
@@ -156,8 +149,8 @@ func (h *held) alive() {
 			return
 		}
 	}
-	for seq, msg := range h.owed {
-		h.ack(seq, msg)
+	for seq, o := range h.owed {
+		h.ack(seq, o.msg, o.stored)
 	}
 }
 
@@ -166,8 +159,8 @@ func (h *held) alive() {
 func (h *held) giveBack() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for seq, msg := range h.owed {
-		h.ack(seq, msg)
+	for seq, o := range h.owed {
+		h.ack(seq, o.msg, o.stored)
 	}
 	for seq, d := range h.open {
 		if err := d.msg.Nak(); err != nil {

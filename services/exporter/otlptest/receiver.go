@@ -58,14 +58,7 @@ type Request struct {
 // Start receives on a TCP address. With port 0 it finds one at which another can be
 // started when this one has been closed.
 func Start(addr string, opts ...grpc.ServerOption) (*Receiver, error) {
-	if host, isAny := strings.CutSuffix(addr, ":0"); isAny {
-		port, err := freeport.Find()
-		if err != nil {
-			return nil, fmt.Errorf("listen for OTLP: %w", err)
-		}
-		addr = host + ":" + strconv.Itoa(port)
-	}
-	l, err := net.Listen("tcp", addr)
+	l, err := listen(addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for OTLP: %w", err)
 	}
@@ -83,6 +76,23 @@ func Start(addr string, opts ...grpc.ServerOption) (*Receiver, error) {
 		_ = r.server.Serve(l) // ends with Close
 	}()
 	return r, nil
+}
+
+func listen(addr string) (net.Listener, error) {
+	host, isAny := strings.CutSuffix(addr, ":0")
+	if !isAny {
+		return net.Listen("tcp", addr)
+	}
+	for try := 1; ; try++ { // another may be quicker
+		port, err := freeport.Find()
+		if err != nil {
+			return nil, err
+		}
+		l, err := net.Listen("tcp", host+":"+strconv.Itoa(port))
+		if err == nil || try == 10 {
+			return l, err
+		}
+	}
 }
 
 // Addr is the host:port that it listens on.
