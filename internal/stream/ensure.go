@@ -43,9 +43,6 @@ var errNoServer = errors.New("no NATS server answers; see nats.url")
 // It returns an error wrapping ErrSettings, which names the setting, if what
 // exists does not fit; any other error is the server's, and worth a retry.
 func Ensure(ctx context.Context, js jetstream.JetStream, s Settings) error {
-	if err := checkPayload(js.Conn()); err != nil {
-		return err
-	}
 	for _, want := range s.streams() {
 		have, err := js.Stream(ctx, want.Name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -125,12 +122,22 @@ func Compare(ctx context.Context, js jetstream.JetStream, s Settings) (missing i
 }
 
 // EnsureRetry calls Ensure until it succeeds, ctx ends, or waiting does not
-// help. It says once what it is waiting for.
+// help. It says once what it is waiting for. A server that takes only small messages
+// is refused.
 func EnsureRetry(ctx context.Context, js jetstream.JetStream, s Settings, log *slog.Logger) error {
+	return ensureRetry(ctx, js, log, func(ctx context.Context) error {
+		if err := checkPayload(js.Conn()); err != nil {
+			return err
+		}
+		return Ensure(ctx, js, s)
+	})
+}
+
+func ensureRetry(ctx context.Context, js jetstream.JetStream, log *slog.Logger, ensure func(context.Context) error) error {
 	said := ""
 	for wait := 250 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
-		err := Ensure(try, js, s)
+		err := ensure(try)
 		cancel()
 		if err == nil || errors.Is(err, ErrSettings) {
 			return err
@@ -180,7 +187,9 @@ func Keep(ctx context.Context, js jetstream.JetStream, s Settings, log *slog.Log
 			}
 			log.Warn("streams or bucket were removed, making them again", "count", missing)
 		}
-		if err := EnsureRetry(ctx, js, s, log); err != nil && ctx.Err() == nil {
+		// Whatever max_payload the server has by now, most messages are small.
+		err := ensureRetry(ctx, js, log, func(ctx context.Context) error { return Ensure(ctx, js, s) })
+		if err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
