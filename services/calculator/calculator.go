@@ -244,7 +244,7 @@ func (c *Calculator) keep(ctx context.Context, s *store, number int) {
 
 // worked is how long a partition must have run so that its end has nothing to do with
 // the ends before: they come with every hand-over.
-const worked = 10 * time.Second
+const worked = time.Minute
 
 // Ready reports whether the calculator can do its work: NATS is there, takes what
 // it is given, and the calculator knows which partitions are its own.

@@ -342,6 +342,37 @@ func TestManyEndAtOnce(t *testing.T) {
 	await(t, js, want)
 }
 
+// The events stream is made anew and has come beyond the old cursor before anybody
+// notices: every event of it is stepped once, and by legs of its own.
+func TestStreamMadeAnewAhead(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	settings := stream.DefaultSettings()
+	settings.Partitions = 1
+	js := s.JetStream(settings)
+	ends := func(core string, n int) (events [][]byte) {
+		for i := range n {
+			events = append(events, fmt.Appendf(nil, "Event-Name: CHANNEL_HANGUP_COMPLETE\nCore-UUID: %s\nEvent-Date-Timestamp: %d\nEvent-Sequence: %d\nUnique-ID: %s-%d\n\n",
+				core, 1_700_000_000_000_000+int64(i)*1000, i+1, core, i))
+		}
+		return events
+	}
+	old, new := ends("old", 20), ends("new", 100)
+	publish(t, js, old, 1)
+	start(t, s, settings, quick())
+	await(t, js, expected(old, 1))
+	if err := js.DeleteStream(t.Context(), stream.Events); err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Ensure(t.Context(), js, settings); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, js, new, 1)
+	want := append(expected(old, 1), expected(new, 1)...)
+	slices.Sort(want)
+	await(t, js, want)
+}
+
 // What cannot be understood is counted, and the partition goes on.
 func TestBadInput(t *testing.T) {
 	t.Parallel()

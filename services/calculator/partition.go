@@ -32,14 +32,15 @@ type partition struct {
 	applied  uint64       // last event stepped
 	silent   stream.Reach // samples that are out already
 	batch    []byte       // encoded SampleBatch of samples not yet published
-	cut      []message    // those before, of an event with many
-	samples  int          // in batch and cut
+	parts    []message    // those before, of an event with many
+	samples  int          // in batch and parts
 	stepped  int          // events since the last checkpoint
 	steps    uint64       // events since the claim
 	stopping bool
 	journal  journal
 	behind   bool          // some event stepped since look was not the last one of the partition
 	full     chan struct{} // batch or stepped has reached its limit
+	anew     chan struct{} // closed: the events stream is another one by now
 
 	// What rest and look know.
 	seen uint64 // steps when rest was there last
@@ -71,7 +72,7 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 	p := &partition{
 		own: own, cfg: c.cfg, m: c.m, log: log,
 		table: leg.NewTable(c.cfg.Params()), applied: own.record.GetCursor(), silent: own.tail.Reach, idle: own.record.GetIdleThrough(),
-		full: make(chan struct{}, 1),
+		full: make(chan struct{}, 1), anew: make(chan struct{}),
 	}
 	p.entered, p.turn.L = p.applied, &p.mu
 	if err := p.load(ctx, s, events.State.FirstSeq); err != nil {
@@ -226,7 +227,7 @@ func (p *partition) work(ctx, finishing context.Context, s *store) error {
 	if err != nil {
 		return p.giveBack(ctx, finishing, fmt.Errorf("consume partition %d: %w", p.own.partition, err))
 	}
-	consuming, err := consumer.Consume(p.step, jetstream.PullMaxMessages(500), jetstream.PullHeartbeat(time.Second), jetstream.PullExpiry(10*time.Second),
+	consuming, err := consumer.Consume(func(msg jetstream.Msg) { p.receive(ctx, s, msg) }, jetstream.PullMaxMessages(500), jetstream.PullHeartbeat(time.Second), jetstream.PullExpiry(10*time.Second),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 			p.log.Debug("consumer of events", "err", err)
 		}))
@@ -262,6 +263,43 @@ func withGrace(ctx context.Context, grace time.Duration) (context.Context, conte
 // finishTimeout bounds an orderly end; what it cuts off the next owner repeats.
 const finishTimeout = 10 * time.Second
 
+// receive steps a message of the stream that was claimed. The first one of a consumer
+// may be of another stream: a consumer that is made anew goes on at the same sequence,
+// also if the stream was made anew meanwhile. Then nothing is stepped any more.
+func (p *partition) receive(ctx context.Context, s *store, msg jetstream.Msg) {
+	if meta, err := msg.Metadata(); err == nil && meta.Sequence.Consumer == 1 && !p.sameStream(ctx, s) {
+		p.mu.Lock()
+		p.stopping = true
+		p.turn.Broadcast()
+		p.mu.Unlock()
+	}
+	p.step(msg)
+}
+
+// sameStream reports whether the events stream is the one that was claimed. It is false
+// also if ctx ended before that was known.
+func (p *partition) sameStream(ctx context.Context, s *store) bool {
+	retry := newBackoff(&p.m.trouble)
+	for {
+		_, _, created, err := s.eventsNow(ctx)
+		if err == nil {
+			if created.UnixMicro() == p.own.events {
+				return true
+			}
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if !p.stopping {
+				p.stopping = true
+				close(p.anew)
+			}
+			return false
+		}
+		if !retry.wait(ctx, p.log, "look at the events stream", err) {
+			return false
+		}
+	}
+}
+
 // step applies the events of one message. It waits while too much is unpublished.
 //
 // A consumer that is made anew after a break goes on behind the message it gave to
@@ -280,7 +318,7 @@ func (p *partition) step(msg jetstream.Msg) {
 	}
 	before := p.entered
 	p.entered = seq
-	for !p.stopping && (p.applied < before || len(p.cut) > 0 || len(p.batch) >= waitingBytes) {
+	for !p.stopping && (p.applied < before || len(p.parts) > 0 || len(p.batch) >= waitingBytes) {
 		p.turn.Wait()
 	}
 	if p.stopping {
@@ -318,7 +356,7 @@ func (p *partition) apply(seq uint64, instance string, payload []byte) {
 				return
 			}
 			if len(p.batch) >= waitingBytes {
-				p.cut = append(p.cut, message{p.batch, stream.Reach{Through: seq - 1, Part: made - 1}})
+				p.parts = append(p.parts, message{p.batch, stream.Reach{Through: seq - 1, Part: made - 1}})
 				p.batch = nil
 			}
 			batch, err := sample.Append(p.batch, s)
@@ -360,6 +398,8 @@ func (p *partition) commit(ctx, finishing context.Context, s *store) (err error)
 				return err
 			}
 			continue
+		case <-p.anew:
+			return errAnew
 		case <-p.full:
 		case <-flush.C:
 		case <-rest.C:
@@ -450,11 +490,11 @@ type message struct {
 // take cuts off what is to be published and, if asked, the state that goes with
 // it, or all state. The caller holds mu.
 func (p *partition) take(withState, all bool) (messages []message, cut checkpoint) {
-	messages = p.cut
+	messages = p.parts
 	if len(p.batch) > 0 {
 		messages = append(messages, message{p.batch, stream.Reach{Through: p.applied}})
 	}
-	p.cut, p.batch, p.samples = nil, nil, 0
+	p.parts, p.batch, p.samples = nil, nil, 0
 	p.turn.Broadcast()
 	if withState {
 		p.stepped = 0

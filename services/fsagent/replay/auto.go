@@ -118,8 +118,8 @@ func (a *Auto) latencies(ctx context.Context) (out []time.Duration, err error) {
 			return nil, err
 		}
 		reach, err := stream.ReadReach(msg.Header)
-		if err != nil || len(msg.Data) == 0 {
-			continue // a claim, or what people handed back
+		if err != nil || len(msg.Data) == 0 || reach.Part > 0 {
+			continue // a claim, what people handed back, or a part of an event
 		}
 		event, err := a.events.GetMsg(ctx, reach.Through)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
