@@ -35,7 +35,7 @@ func Cluster(tb testing.TB, n int) string {
 			s.Shutdown()
 			s.WaitForShutdown()
 		})
-		if !s.ReadyForConnections(10 * time.Second) {
+		if !s.ReadyForConnections(2 * time.Minute) {
 			tb.Fatal("a server of the cluster does not come up")
 		}
 		urls = append(urls, s.ClientURL())

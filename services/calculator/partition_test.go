@@ -26,7 +26,7 @@ func TestStepsWaitInTurn(t *testing.T) {
 		b.must(err)
 	}
 	<-b.js.PublishAsyncComplete()
-	batch, err := consumer.Fetch(runs * each)
+	batch, err := consumer.Fetch(runs*each, jetstream.FetchMaxWait(2*time.Minute))
 	b.must(err)
 	p := &partition{own: b.claim("a"), m: b.m, log: natstest.Logger(t), table: leg.NewTable(leg.DefaultParams()), full: make(chan struct{}, 1)}
 	p.turn.L = &p.mu

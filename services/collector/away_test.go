@@ -147,7 +147,7 @@ func observe(t *testing.T, fs *esltest.Server) (first func(n int) []string) {
 		names = append(names, name)
 	}
 	conn, err := esl.Dial(t.Context(), esl.Config{Address: fs.Addr().String(), Password: esltest.DefaultPassword, Events: names,
-		DialTimeout: 5 * time.Second, ReplyTimeout: 5 * time.Second, IdleTimeout: time.Minute, ProbeTimeout: time.Minute})
+		DialTimeout: time.Minute, ReplyTimeout: time.Minute, IdleTimeout: time.Minute, ProbeTimeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,9 @@ func observe(t *testing.T, fs *esltest.Server) (first func(n int) []string) {
 // all are in the stream, once each, in order.
 func TestNATSKilled(t *testing.T) {
 	t.Parallel()
-	broker, url, js := startNATS(t, settings())
+	s := settings()
+	s.DuplicateWindow = 5 * time.Minute // longer than any restart
+	broker, url, js := startNATS(t, s)
 	fs := newFreeSWITCH(t, esltest.Config{})
 	c := startCollector(t, url, instanceJSON("fs1", fs.Addr().Port))
 	eventually(t, "ready", c.ready)
@@ -211,7 +213,9 @@ func TestNATSKilled(t *testing.T) {
 // published those ahead of it.
 func TestCollectorKilled(t *testing.T) {
 	t.Parallel()
-	_, url, js := startNATS(t, settings())
+	s := settings()
+	s.DuplicateWindow = 5 * time.Minute // longer than one can be behind the other
+	_, url, js := startNATS(t, s)
 	fs := newFreeSWITCH(t, esltest.Config{})
 	pair := []*collectorProcess{
 		startCollector(t, url, instanceJSON("fs1", fs.Addr().Port)),

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fsagent/fsagent/internal/natstest"
 	"github.com/fsagent/fsagent/internal/stream"
@@ -38,8 +39,10 @@ func TestTwoCollectorsOnCluster(t *testing.T) {
 	}
 	fs := newFreeSWITCH(t, esltest.Config{})
 	reg := prometheus.NewRegistry()
-	first, stopFirst := collectInto(t, config(instance("fs1", fs)), connect(), reg)
-	second, stopSecond := collectInto(t, config(instance("fs1", fs)), connect(), prometheus.WrapRegistererWithPrefix("second_", reg))
+	cfg := config(instance("fs1", fs))
+	cfg.Publish.AckTimeout = time.Minute // the answers of a busy machine come late
+	first, stopFirst := collectInto(t, cfg, connect(), reg)
+	second, stopSecond := collectInto(t, cfg, connect(), prometheus.WrapRegistererWithPrefix("second_", reg))
 	sent := observe(t, fs)
 	recs := load(t, "05-load-80-calls")
 	play(t, fs, esltest.Playback{Recordings: recs, Clients: 3, Rate: 2000})

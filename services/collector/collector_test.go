@@ -51,6 +51,9 @@ func config(instances ...collector.Instance) collector.Config {
 	cfg.Instances = instances
 	cfg.ESL.RetryMin, cfg.ESL.RetryMax = 10*time.Millisecond, 50*time.Millisecond
 	cfg.ESL.SnapshotDelay = time.Millisecond
+	// What a busy machine is late with is no fault.
+	cfg.ESL.DialTimeout, cfg.ESL.ReplyTimeout, cfg.ESL.ProbeTimeout = time.Minute, time.Minute, time.Minute
+	cfg.Publish.StopTimeout = time.Minute
 	return cfg
 }
 

@@ -199,7 +199,7 @@ func read(t *testing.T, js jetstream.JetStream) ledger {
 	}
 	defer it.Stop()
 	for read := uint64(0); read < info.State.Msgs; read++ {
-		m, err := it.Next(jetstream.NextMaxWait(20 * time.Second))
+		m, err := it.Next(jetstream.NextMaxWait(2 * time.Minute))
 		if err != nil {
 			t.Fatal(err)
 		}

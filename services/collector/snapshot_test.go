@@ -264,7 +264,7 @@ func TestSnapshotTooLarge(t *testing.T) {
 		}
 	}
 	cfg := config(instance("fs1", fs))
-	cfg.ESL.SnapshotRate, cfg.ESL.ReplyTimeout = 1, time.Minute // 20 MB
+	cfg.ESL.SnapshotRate = 1
 	c, stop := collect(t, cfg, r.srv.Connect())
 	eventually(t, "the others are told, these are counted", func() bool {
 		st := c.Stats()

@@ -29,8 +29,8 @@ var names = []string{
 func dialConfig(address string) esl.Config {
 	return esl.Config{
 		Address: address, Password: esltest.DefaultPassword, Events: names,
-		DialTimeout: 5 * time.Second, ReplyTimeout: 5 * time.Second,
-		IdleTimeout: 30 * time.Second, ProbeTimeout: 5 * time.Second,
+		DialTimeout: time.Minute, ReplyTimeout: time.Minute,
+		IdleTimeout: time.Minute, ProbeTimeout: time.Minute,
 	}
 }
 
@@ -145,7 +145,12 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	cfg.ReplyTimeout = time.Hour
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("enough")
-	time.AfterFunc(20*time.Millisecond, func() { cancel(why) })
+	go func() {
+		for srv.Stats().Accepted == 0 { // then Dial waits for the greeting
+			time.Sleep(time.Millisecond)
+		}
+		cancel(why)
+	}()
 	if _, err := esl.Dial(ctx, cfg); !errors.Is(err, why) {
 		t.Errorf("got %v, want %v", err, why)
 	}
@@ -155,7 +160,7 @@ func TestSilenceIsProbed(t *testing.T) {
 	t.Parallel()
 	srv := start(t, esltest.Config{})
 	cfg := dialConfig(srv.Addr().String())
-	cfg.IdleTimeout, cfg.ProbeTimeout = 20*time.Millisecond, 10*time.Second
+	cfg.IdleTimeout, cfg.ProbeTimeout = 20*time.Millisecond, time.Minute
 	conn, err := esl.Dial(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
