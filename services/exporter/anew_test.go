@@ -85,7 +85,7 @@ func TestStreamMadeAnewAfterCatchUp(t *testing.T) {
 	r.several(1200, 1)
 	published := time.Now()
 	eventually(t, "old messages", func() bool { return time.Since(published) > r.cfg.LiveAfter })
-	r.sink.Always(otlptest.Slow(50 * time.Millisecond))
+	r.sink.Always(otlptest.Slow(200 * time.Millisecond))
 	r.start()
 	var ahead jetstream.Consumer
 	eventually(t, "the second consumer", func() (ok bool) {

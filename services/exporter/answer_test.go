@@ -63,7 +63,9 @@ func TestAnswers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
-			r.cfg.Timeout = time.Second
+			if tt.name == "silence" {
+				r.cfg.Timeout = 2 * time.Second
+			}
 			r.sink.Script(tt.script...)
 			if tt.always != nil {
 				r.sink.Always(*tt.always)

@@ -83,7 +83,7 @@ func TestNewSamplesOvertakeOldOnes(t *testing.T) {
 	want, _ := r.hour()
 	published := time.Now()
 	eventually(t, "old messages", func() bool { return time.Since(published) > r.cfg.LiveAfter })
-	r.sink.Always(otlptest.Slow(80 * time.Millisecond))
+	r.sink.Always(otlptest.Slow(400 * time.Millisecond))
 	var fresh atomic.Int64
 	r.sink.OnPoint(func(p otlptest.Point) {
 		if p.Attributes.Get("channel_id") == "channel-99" {

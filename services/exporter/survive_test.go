@@ -92,7 +92,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 func TestStopFinishes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.cfg.BatchDelay = time.Minute
+	r.cfg.BatchDelay, r.cfg.StopTimeout = time.Minute, time.Minute
 	e := r.start()
 	want := r.load(10)
 	eventually(t, "all samples read", func() bool { return e.Stats().Samples == uint64(want) })
@@ -145,8 +145,8 @@ func TestTwoReplicasShareTheWork(t *testing.T) {
 func TestLateAcknowledgement(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.cfg.AckWait = time.Second
-	r.cfg.Timeout = 3 * time.Second
+	r.cfg.AckWait = 3 * time.Second
+	r.cfg.Timeout = 7 * time.Second
 	r.sink.Script(otlptest.Hang())
 	want := r.load(1)
 	e := r.start()

@@ -121,7 +121,7 @@ func TestFaults(t *testing.T) {
 			t.Parallel()
 			r, client := start(t)
 			r.Script(tt.fault)
-			limit := 10 * time.Second
+			limit := 2 * time.Minute
 			if tt.code == codes.DeadlineExceeded {
 				limit = 500 * time.Millisecond
 			}
