@@ -288,22 +288,50 @@ func TestReplayKilled(t *testing.T) {
 	want, _ := again(t, everything(t, srv.Connect(), stream.Events), "", "", replay.WarmUpAuto)
 	dir := t.TempDir()
 	program := natstest.Build(t, "github.com/fsagent/fsagent/services/fsagent/cmd/fsagent")
-	for name, to := range map[string]string{"file": "--to-file=" + filepath.Join(dir, "out.pb"), "stream": "--to-stream=killed"} {
-		p := &process{t: t, program: program, args: []string{"replay", to, "--name", "k", "--rate", "3000"}, environ: append(os.Environ(), "FSAGENT_NATS_URL="+srv.URL()), output: &output{}}
+	file := filepath.Join(dir, "out.pb")
+	noted := map[string]func() int64{ // something that grows as the replay notes how far it is
+		"file": func() int64 {
+			info, err := os.Stat(file + ".replay")
+			if err != nil {
+				return 0
+			}
+			return info.ModTime().UnixNano()
+		},
+		"stream": func() int64 {
+			s, err := js.Stream(t.Context(), "killed")
+			if err != nil {
+				return 0
+			}
+			return int64(s.CachedInfo().State.LastSeq)
+		},
+	}
+	for name, to := range map[string]string{"file": "--to-file=" + file, "stream": "--to-stream=killed"} {
+		p := &process{t: t, program: program, args: []string{"replay", to, "--name", "k", "--rate", "1000"}, environ: append(os.Environ(), "FSAGENT_NATS_URL="+srv.URL()), output: &output{}}
 		for killed := 0; ; killed++ {
+			if killed == 3 {
+				p.args[len(p.args)-1] = "1000000" // enough
+			}
+			before, began := noted[name](), time.Now()
 			p.start()
 			ended := make(chan error, 1)
 			go func() { ended <- p.cmd.Wait() }()
 			var err error
-			select {
-			case err = <-ended:
-			case <-time.After(time.Second):
+			over := killed == 3
+			if over {
+				err = <-ended
+			} else {
+				until(t, "it has worked, or ended", func() bool {
+					select {
+					case err = <-ended:
+						over = true
+					default:
+					}
+					return over || time.Since(began) > time.Second && noted[name]() > before
+				})
+			}
+			if !over {
 				_ = p.cmd.Process.Kill()
 				<-ended
-				if killed < 2 {
-					continue
-				}
-				p.args[len(p.args)-1] = "1000000" // enough
 				continue
 			}
 			if err != nil {
@@ -315,7 +343,7 @@ func TestReplayKilled(t *testing.T) {
 			break
 		}
 	}
-	if got, err := os.ReadFile(filepath.Join(dir, "out.pb")); err != nil || !bytes.Equal(got, want.bytes()) {
+	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, want.bytes()) {
 		t.Errorf("the file has %d bytes, want %d, or other ones (%v)", len(got), len(want.bytes()), err)
 	}
 	if got := content(t, js, "killed"); !bytes.Equal(got, want.bytes()) {

@@ -113,7 +113,7 @@ func (s *secured) start(opts *server.Options) {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	})
-	if !srv.ReadyForConnections(20*time.Second) || !srv.JetStreamEnabled() {
+	if !srv.ReadyForConnections(2*time.Minute) || !srv.JetStreamEnabled() {
 		s.t.Fatal("the server does not become ready")
 	}
 	s.srv = srv
@@ -207,7 +207,7 @@ func TestNATSPermissions(t *testing.T) {
 				if err := do(nc); err != nil {
 					t.Fatal(err)
 				}
-				if err := nc.FlushTimeout(10 * time.Second); err != nil {
+				if err := nc.FlushTimeout(2 * time.Minute); err != nil {
 					t.Fatal(err)
 				}
 				if refused := errors.Is(nc.LastError(), nats.ErrPermissionViolation); refused == allowed {

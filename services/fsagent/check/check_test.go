@@ -92,7 +92,7 @@ func TestAllIsWell(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, perfect())
 	talk(t, s, event.RecvRTCP, event.SendRTCP)
-	r := check.Run(t.Context(), config(t, s), check.Options{Wait: 300 * time.Millisecond})
+	r := check.Run(t.Context(), config(t, s), check.Options{Wait: 2 * time.Second})
 	for _, f := range r.Findings {
 		if f.Status != check.OK || f.Advice != "" {
 			t.Errorf("got %+v", f)
@@ -148,8 +148,8 @@ func TestWhatIsMissing(t *testing.T) {
 			status: check.Missing, text: "stay open", advice: "esl-allowed-api"},
 		{name: "clock denied", subject: "clock", config: user, server: func(c *esltest.Config) { c.Users = map[string]esltest.User{"fsagent@example.com": limited} },
 			status: check.Unknown, text: "cannot be read", advice: "strmicroepoch"},
-		{name: "clock ahead", subject: "clock", server: func(c *esltest.Config) { c.ClockOffset = time.Minute }, status: check.Missing, text: "1m0", advice: "set the clock"},
-		{name: "clock behind", subject: "clock", server: func(c *esltest.Config) { c.ClockOffset = -time.Hour }, status: check.Missing, text: "-1h0m0", advice: "set the clock"},
+		{name: "clock ahead", subject: "clock", server: func(c *esltest.Config) { c.ClockOffset = time.Minute + time.Second/2 }, status: check.Missing, text: "1m0", advice: "set the clock"},
+		{name: "clock behind", subject: "clock", server: func(c *esltest.Config) { c.ClockOffset = -time.Hour - time.Second/2 }, status: check.Missing, text: "-1h0m0", advice: "set the clock"},
 		{name: "clock far ahead", subject: "clock", server: func(c *esltest.Config) { c.ClockOffset = time.Hour }, status: check.Failed, text: "parked", advice: "set the clock"},
 		{name: "variable unset", subject: "fire_rtcp_events", server: func(c *esltest.Config) { c.Globals = nil }, status: check.Missing, text: "inbound", advice: "export"},
 		{name: "no interval", subject: "RTCP interval", server: func(c *esltest.Config) { c.Profiles["internal"] = nil }, status: check.Missing, text: "sets none", advice: "rtcp-audio-interval-msec"},
@@ -185,7 +185,11 @@ func TestWhatIsMissing(t *testing.T) {
 			if tc.config != nil {
 				tc.config(&cfg)
 			}
-			r := check.Run(t.Context(), cfg, check.Options{Wait: 200 * time.Millisecond})
+			wait := 200 * time.Millisecond
+			if tc.talk != nil { // what is said to be missing must have had the time to come
+				wait = 2 * time.Second
+			}
+			r := check.Run(t.Context(), cfg, check.Options{Wait: wait})
 			f := find(t, r, tc.subject)
 			if f.Status != tc.status || !strings.Contains(f.Text, tc.text) || !strings.Contains(f.Advice, tc.advice) || (tc.advice == "") != (f.Advice == "") {
 				t.Errorf("got %+v, want %s, %q and %q", f, tc.status, tc.text, tc.advice)
