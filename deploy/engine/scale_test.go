@@ -170,7 +170,7 @@ func (s *stack) scale(collectors, calculators, exporters int) {
 func (s *stack) spread(n int) {
 	s.t.Helper()
 	began := time.Now()
-	until(s.t, time.Minute, fmt.Sprintf("%d calculators have equal parts of the partitions", n), func() bool {
+	until(s.t, 2*time.Minute, fmt.Sprintf("%d calculators have equal parts of the partitions", n), func() bool {
 		all := s.containers("calculator")
 		for _, c := range all {
 			if c.metric("fsagent_partitions_owned") != float64(stream.DefaultPartitions/n) {
@@ -188,7 +188,7 @@ func (s *stack) disturb(freeswitches []*esltest.Server) {
 	s.t.Helper()
 	connected := func() {
 		s.t.Helper()
-		until(s.t, time.Minute, "both collectors are connected", func() bool {
+		until(s.t, 2*time.Minute, "both collectors are connected", func() bool {
 			all := s.containers("collector")
 			for _, c := range all {
 				if !c.ready() || c.metric(`fsagent_fs_connections{fs_instance="fs-1"}`) != 1 || c.metric(`fsagent_fs_connections{fs_instance="fs-2"}`) != 1 {

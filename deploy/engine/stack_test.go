@@ -149,7 +149,7 @@ func (c container) kill() {
 	if err := syscall.Kill(before.State.Pid, syscall.SIGKILL); err != nil {
 		c.t.Fatalf("kill %s: %v", c.name, err)
 	}
-	until(c.t, time.Minute, c.name+" is started again", func() bool {
+	until(c.t, 2*time.Minute, c.name+" is started again", func() bool {
 		now := c.state()
 		return now.RestartCount > before.RestartCount && now.State.Running && now.State.Pid != before.State.Pid
 	})

@@ -29,7 +29,7 @@ func TestTLS(t *testing.T) {
 	s.compose("run", "--rm", "keys", "keys", "--dir", "/keys", "--renew")
 	s.compose("restart", "nats", "calculator", "exporter")
 	for _, service := range []string{"calculator", "exporter"} {
-		until(t, time.Minute, service+" is ready with a new key", func() bool { return s.containers(service)[0].ready() })
+		until(t, 2*time.Minute, service+" is ready with a new key", func() bool { return s.containers(service)[0].ready() })
 	}
 }
 
