@@ -56,13 +56,16 @@ type Conn struct {
 // longestOutput bounds the time that one output may take in all.
 const longestOutput = 5 * time.Minute
 
-// Dial connects, authenticates and subscribes. When ctx ends before that, it
-// fails; a connection that was returned does not depend on ctx. The error wraps
-// ErrRejected, ErrAuth, ErrPermission, ErrNotESL, ErrTimeout or another of this
-// package, or is the operating system's.
+// Dial connects, authenticates and subscribes. When ctx ends before that, it fails
+// with the cause of that; a connection that was returned does not depend on ctx. Any
+// other error wraps ErrRejected, ErrAuth, ErrPermission, ErrNotESL, ErrTimeout or
+// another of this package, or is the operating system's.
 func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 	d := net.Dialer{Timeout: cfg.DialTimeout, KeepAliveConfig: keepAlive}
 	nc, err := d.DialContext(ctx, "tcp", cfg.Address)
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, timeout("dial", err)
 	}

@@ -146,7 +146,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("enough")
 	go func() {
-		for srv.Stats().Accepted == 0 { // then Dial waits for the greeting
+		for srv.Stats().Accepted == 0 {
 			time.Sleep(time.Millisecond)
 		}
 		cancel(why)
