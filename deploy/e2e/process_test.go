@@ -97,11 +97,17 @@ func until(t *testing.T, limit time.Duration, what string, ok func() bool) {
 }
 
 // address returns a free one on this machine, with a port that is not among those of
-// outgoing connections: it is still free when its process comes back.
+// outgoing connections, and marked as internal/freeport does: it is still free when
+// its process comes back.
 func address(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(22_000))))
+		mark, err := net.ListenPacket("udp", net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(22_000))))
+		if err != nil {
+			continue
+		}
+		t.Cleanup(func() { _ = mark.Close() })
+		l, err := net.Listen("tcp", mark.LocalAddr().String())
 		if err == nil {
 			_ = l.Close()
 			return l.Addr().String()

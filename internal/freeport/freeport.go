@@ -23,22 +23,27 @@ const (
 // ErrNone is returned if no port was found.
 var ErrNone = errors.New("no free port found")
 
-// given are those of this process: who asks may not listen yet.
+// given marks the ports of this process, for itself and for other processes that
+// ask here: by a UDP socket at the same port, which ends with the process.
 var given sync.Map
 
-// Find returns a port on which nobody listens, at any address.
+// Find returns a port on which nobody listens, at any address, and which is nobody
+// else's who got it here, also while nobody listens on it.
 func Find() (int, error) {
 	var failures error
 	for range tries {
 		port := first + rand.IntN(last-first)
-		if _, taken := given.LoadOrStore(port, true); taken {
-			continue
-		}
-		l, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(port)))
+		mark, err := net.ListenPacket("udp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			failures = err
 			continue
 		}
+		l, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(port)))
+		if err != nil {
+			failures = errors.Join(err, mark.Close())
+			continue
+		}
+		given.Store(port, mark)
 		return port, l.Close()
 	}
 	return 0, errors.Join(fmt.Errorf("%w from %d to %d", ErrNone, first, last-1), failures)

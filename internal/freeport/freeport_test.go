@@ -18,6 +18,10 @@ func TestFind(t *testing.T) {
 			t.Errorf("got %d", port)
 		}
 		seen[port] = true
+		if c, err := net.ListenPacket("udp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			c.Close()
+			t.Errorf("port %d is not marked for other processes", port)
+		}
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			t.Error(err)
