@@ -79,7 +79,9 @@ func TestEndOfLegMarkers(t *testing.T) {
 	report := fullReport()
 	report.Report.SetMosSource(fsagentv1.MosSource_MOS_SOURCE_G107_1)
 	report.Report.SetMos(4)
+	report.Report.SetNoMediaUs(2_000_000)
 	end := fullLegEnd()
+	end.LegEnd.GetInbound().SetNoMediaUs(2_000_000)
 	end.TimeUs = epoch.Add(time.Second).UnixMicro()
 	r.publish(0, report.Build(), end.Build())
 	r.settledAfter(1, e)
@@ -104,8 +106,12 @@ func TestEndOfLegMarkers(t *testing.T) {
 			t.Errorf("not ended: %s", want)
 		}
 	}
-	if len(live) != 6 || len(ended) != 12 {
-		t.Errorf("got %d series of reports and %d markers, want 6 and, for both directions, 12", len(live), len(ended))
+	if len(live) != 7 || len(ended) != 7+6 {
+		t.Errorf("got %d series of reports and %d markers, want 7 and, with those of the other direction, 13", len(live), len(ended))
+	}
+	slices.Sort(ended)
+	if got := len(slices.Compact(ended)); got != 7+6 {
+		t.Errorf("got %d different markers, want 13", got)
 	}
 }
 
