@@ -69,3 +69,19 @@ func TestDecide(t *testing.T) {
 		})
 	}
 }
+
+// A status code that gRPC does not know is counted as Unknown, not under the name of
+// another.
+func TestForeignCode(t *testing.T) {
+	t.Parallel()
+	none := func() int { return 0 }
+	m, err := newInstruments(nil, func() time.Duration { return 0 }, none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.request(decide(status.Error(42, "what?"), outcome{}), 1)
+	e := &Exporter{metrics: m}
+	if got, as := answered(t, e, codes.Unknown), answered(t, e, codes.Unauthenticated); got != 1 || as != 0 {
+		t.Errorf("got %v Unknown and %v Unauthenticated, want 1 and 0", got, as)
+	}
+}

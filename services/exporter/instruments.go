@@ -77,7 +77,11 @@ func gauge(name, help string, value func() float64) prometheus.Collector {
 }
 
 func (m *instruments) request(v verdict, points int) {
-	m.requests[min(v.code, codes.Unauthenticated)].Inc()
+	code := v.code
+	if code >= codeCount { // an endpoint may answer any number
+		code = codes.Unknown
+	}
+	m.requests[code].Inc()
 	if v.action != accept {
 		return
 	}
