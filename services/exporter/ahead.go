@@ -140,7 +140,6 @@ func (a *ahead) read(ctx context.Context) {
 		Exporter: a.lane.Exporter, name: stream.ExportAheadConsumer, held: a.held, bytes: a.lane.cfg.BufferBytes,
 		// Its end is no news; that the stream is gone the first intake says.
 		condition: newCondition(slog.New(slog.DiscardHandler), "second consumer"),
-		anew:      a.held.anew,
 	}
 	i.attach = func(ctx context.Context) (jetstream.Consumer, error) {
 		c, err := i.js.Consumer(ctx, stream.Samples, stream.ExportAheadConsumer)

@@ -1,13 +1,16 @@
 package exporter_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/fsagent/fsagent/internal/natstest"
 	"github.com/fsagent/fsagent/internal/stream"
+	"github.com/fsagent/fsagent/services/exporter"
 	"github.com/fsagent/fsagent/services/exporter/otlptest"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // renew removes the samples stream and makes another, as a server with its streams in
@@ -73,6 +76,98 @@ func TestStreamMadeAnewUnderTwo(t *testing.T) {
 	r.sink.Heal()
 	r.exactly(70)
 	r.settled()
+}
+
+// TestStreamMadeAnewWhileFull: a replica that reads nothing, because its buffer is
+// full, holds messages of the old stream. What it acknowledges says nothing of the
+// messages of the new one that another replica holds, and is killed with.
+func TestStreamMadeAnewWhileFull(t *testing.T) {
+	t.Parallel()
+	const published, size = 30, 300 << 10 // more than the least buffer takes
+	const fresh = 20
+	for _, tc := range []struct {
+		name    string
+		storage stream.Storage
+		restart bool
+	}{
+		{"removed", stream.File, false},
+		{"memory restarts", stream.Memory, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			srv := natstest.Start(t)
+			s := settings()
+			s.Storage = tc.storage
+			r := newRigOn(t, srv, s)
+			r.cfg.BufferBytes, r.cfg.StopTimeout = 8<<20, 50*time.Millisecond
+			r.cfg.AckWait = 3 * time.Second
+			r.sink.Always(otlptest.Hang())
+			full := r.start()
+			for i := range published {
+				big := jitter("fs-1", 1, i)
+				big.SetEventId(strings.Repeat("x", size))
+				r.publish(i%16, big)
+			}
+			old := 0
+			eventually(t, "the first is full, and asks for no more", func() bool {
+				c, err := r.js.Consumer(t.Context(), stream.Samples, stream.ExportConsumer)
+				old = full.Stats().Held
+				return err == nil && c.CachedInfo().NumWaiting == 0 && old > published/2
+			})
+			if tc.restart {
+				srv.Stop()()
+				if err := stream.EnsureRetry(t.Context(), r.js, s, natstest.Logger(t)); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				r.renew()
+				eventually(t, "it has looked at the stream", func() bool { return full.Stats().Held == 0 })
+			}
+			other := r.cfg
+			sink := newSink(t)
+			sink.Always(otlptest.Hang())
+			other.Endpoint = sink.Addr()
+			second := r.startWith(other)
+			r.several(fresh, 2)
+			eventually(t, "the second holds the new ones", func() bool { return second.Stats().Held == fresh })
+
+			r.sink.Heal()
+			eventually(t, "the first is through", func() bool { return full.Stats().PointsAccepted >= uint64(old) && full.Stats().Held == 0 })
+			if err := r.js.Conn().FlushTimeout(time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			second.stop()
+			r.exactly(old + fresh)
+			r.settled()
+		})
+	}
+}
+
+// TestConsumerMadeAnew while messages are held: the stream is the same, and they come
+// again. They are sent once.
+func TestConsumerMadeAnew(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.sink.Always(otlptest.Hang())
+	reg := prometheus.NewRegistry()
+	made, err := exporter.New(r.cfg, r.js, natstest.Logger(t), reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := r.run(made)
+	const n = 40
+	r.several(n, 1)
+	eventually(t, "the messages are held", func() bool { return e.Stats().Held == n })
+	if err := r.js.DeleteConsumer(t.Context(), stream.Samples, stream.ExportConsumer); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "they have come again", func() bool { return gather(t, reg)["fsagent_export_redelivered_total"] == n })
+	r.sink.Heal()
+	r.exactly(n)
+	r.settled()
+	if got := e.Stats().Samples; got != n {
+		t.Errorf("samples read: got %d, want %d", got, n)
+	}
 }
 
 // TestStreamMadeAnewAfterCatchUp: what went ahead in the old stream says nothing of

@@ -46,12 +46,12 @@ func New(cfg Config, js jetstream.JetStream, log *slog.Logger, reg prometheus.Re
 	}
 	e := &Exporter{
 		cfg: cfg, js: js, log: log,
-		held:   newHeld(log),
 		stream: newCondition(log, "sample stream"),
 		otlp:   newCondition(log, "OTLP endpoint"),
 	}
 	e.stream.set(waiting, errNotStarted)
-	e.ahead = &ahead{held: newHeld(log)}
+	e.held = newHeld(e.connection, log)
+	e.ahead = &ahead{held: newHeld(e.connection, log)}
 	m, err := newInstruments(reg, e.lag, e.holding)
 	if err != nil {
 		return nil, err
@@ -103,6 +103,7 @@ func (e *Exporter) Run(ctx context.Context) error {
 	lanes.Wait()
 	stopBeat()
 	beats.Wait()
+	e.payLast()
 	e.held.giveBack()
 	e.ahead.held.giveBack()
 	e.flush()
@@ -132,6 +133,15 @@ func (e *Exporter) laneOf(subject string) *lane {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(subject))
 	return e.lanes[h.Sum32()%uint32(e.cfg.Lanes)]
+}
+
+// payLast sends what is owed, if the server can say to which stream.
+func (e *Exporter) payLast() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := e.look(ctx); err != nil {
+		e.log.Debug("acknowledgements that were owed are not sent, the samples come again", "err", err)
+	}
 }
 
 // flush hands the last acknowledgements to the server.

@@ -27,12 +27,12 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	return newRigOn(t, natstest.Start(t))
+	return newRigOn(t, natstest.Start(t), settings())
 }
 
-func newRigOn(t testing.TB, srv *natstest.Server) *rig {
+func newRigOn(t testing.TB, srv *natstest.Server, s stream.Settings) *rig {
 	t.Helper()
-	r := &rig{t: t, js: srv.JetStream(settings()), sink: newSink(t)}
+	r := &rig{t: t, js: srv.JetStream(s), sink: newSink(t)}
 	r.cfg = exporter.DefaultConfig()
 	plain := true
 	r.cfg.Endpoint, r.cfg.Insecure = r.sink.Addr(), &plain

@@ -3,6 +3,7 @@ package exporter
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -42,24 +43,53 @@ type debt struct {
 }
 
 // held is every message that this replica has and has not acknowledged.
+//
+// The server knows messages by their sequence alone. A stream that is made anew has
+// the same sequences again, and an acknowledgement for the old one would be taken for
+// that of a message which another replica has not sent yet. So on each connection
+// nothing is acknowledged before since has said of which stream.
 type held struct {
-	log   *slog.Logger
-	mu    sync.Mutex
-	open  map[uint64]*delivery
-	bytes int
+	log *slog.Logger
+	// connection numbers the connection to NATS there is; each one after a loss has
+	// a number of its own.
+	connection func() uint64
+	mu         sync.Mutex
+	open       map[uint64]*delivery
+	bytes      int
 	// owed are messages whose acknowledgement could not be sent.
 	owed map[uint64]debt
+	// made is when the stream of these messages was made, as was seen on the
+	// connection of that number.
+	made time.Time
+	seen uint64
 	// freed tells the intake that there is room again.
 	freed chan struct{}
 }
 
-func newHeld(log *slog.Logger) *held {
+func newHeld(connection func() uint64, log *slog.Logger) *held {
 	return &held{
-		log:   log,
-		open:  map[uint64]*delivery{},
-		owed:  map[uint64]debt{},
-		freed: make(chan struct{}, 1),
+		log:        log,
+		connection: connection,
+		open:       map[uint64]*delivery{},
+		owed:       map[uint64]debt{},
+		freed:      make(chan struct{}, 1),
 	}
+}
+
+// since tells when the stream was made that there is, which was asked on the
+// connection of that number. If it is another stream than before, what was stored
+// before then is forgotten: it is sent all the same, and not acknowledged. Then the
+// acknowledgements that are owed are sent.
+func (h *held) since(made time.Time, connection uint64) (another bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	another = !h.made.IsZero() && !made.Equal(h.made)
+	if another {
+		h.forget(func(stored time.Time) bool { return stored.Before(made) })
+	}
+	h.made, h.seen = made, connection
+	h.pay()
+	return another
 }
 
 // take a message. It returns nil if the message is held already: the server
@@ -71,7 +101,9 @@ func (h *held) take(msg jetstream.Msg, meta *jetstream.MsgMetadata) *delivery {
 	seq := meta.Sequence.Stream
 	d, o := h.open[seq], h.owed[seq]
 	if d != nil && !d.stored.Equal(meta.Timestamp) || o.msg != nil && !o.stored.Equal(meta.Timestamp) {
-		h.forget() // a sequence again that was stored at another time: of another stream
+		// A sequence again that was stored at another time: of another stream, and
+		// maybe not one of these messages is of this one.
+		h.forget(func(time.Time) bool { return true })
 	}
 	if d := h.open[seq]; d != nil {
 		d.msg = msg
@@ -96,22 +128,22 @@ func (h *held) done(msg jetstream.Msg, meta *jetstream.MsgMetadata) {
 	h.ack(meta.Sequence.Stream, msg, meta.Timestamp)
 }
 
-// anew is to be called when the stream was made anew: the server knows messages by
-// their sequence alone, and the next acknowledgement would be taken for that of another
-// message. What is held goes out all the same.
-func (h *held) anew() {
+// unsure is true on each connection until since has been called.
+func (h *held) unsure() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.forget()
+	return h.connection() != h.seen
 }
 
-// forget what is to be acknowledged. The caller holds mu.
-func (h *held) forget() {
-	if len(h.open) > 0 || len(h.owed) > 0 {
-		h.log.Warn("the samples stream or its consumer was made anew: what is held of the old one is sent, and not acknowledged", "messages", len(h.open))
+// forget those that were stored at such a time: they are not to be acknowledged. The
+// caller holds mu.
+func (h *held) forget(gone func(stored time.Time) bool) {
+	before := len(h.open) + len(h.owed)
+	maps.DeleteFunc(h.open, func(_ uint64, d *delivery) bool { return gone(d.stored) })
+	maps.DeleteFunc(h.owed, func(_ uint64, o debt) bool { return gone(o.stored) })
+	if n := before - len(h.open) - len(h.owed); n > 0 {
+		h.log.Warn("the samples stream was made anew: what is held of the old one is sent, and not acknowledged", "messages", n)
 	}
-	clear(h.open)
-	clear(h.owed)
 }
 
 func (h *held) settled(d *delivery) {
@@ -130,6 +162,10 @@ func (h *held) settled(d *delivery) {
 
 // ack a message, or remember to do it later. The caller holds mu.
 func (h *held) ack(seq uint64, msg jetstream.Msg, stored time.Time) {
+	if h.connection() != h.seen { // unsure
+		h.owed[seq] = debt{msg, stored}
+		return
+	}
 	if err := msg.Ack(); err != nil {
 		h.owed[seq] = debt{msg, stored}
 		h.log.Debug("acknowledgement waits for NATS", "seq", seq, "err", err)
@@ -138,8 +174,14 @@ func (h *held) ack(seq uint64, msg jetstream.Msg, stored time.Time) {
 	delete(h.owed, seq)
 }
 
-// alive tells the server that every message is still worked on, and sends the
-// acknowledgements that are owed.
+// pay what is owed. The caller holds mu.
+func (h *held) pay() {
+	for seq, o := range h.owed {
+		h.ack(seq, o.msg, o.stored)
+	}
+}
+
+// alive tells the server that every message is still worked on.
 func (h *held) alive() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -149,19 +191,12 @@ func (h *held) alive() {
 			return
 		}
 	}
-	for seq, o := range h.owed {
-		h.ack(seq, o.msg, o.stored)
-	}
 }
 
-// giveBack hands every open message to the other replicas at once, and sends the
-// acknowledgements that are owed.
+// giveBack hands every open message to the other replicas at once.
 func (h *held) giveBack() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for seq, o := range h.owed {
-		h.ack(seq, o.msg, o.stored)
-	}
 	for seq, d := range h.open {
 		if err := d.msg.Nak(); err != nil {
 			h.log.Debug("message not given back, it comes again by itself", "seq", seq, "err", err)

@@ -10,6 +10,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// once is a connection that is never lost.
+func once() uint64 { return 0 }
+
 // deliver returns the next delivery of the shared consumer.
 func deliver(t *testing.T, js jetstream.JetStream) (jetstream.Msg, *jetstream.MsgMetadata) {
 	t.Helper()
@@ -54,7 +57,7 @@ func TestRedeliveryWhileHeld(t *testing.T) {
 	if _, err := js.Publish(t.Context(), stream.SampleSubject(0), []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	h := newHeld(natstest.Logger(t))
+	h := newHeld(once, natstest.Logger(t))
 	first := h.takeNext(t, js)
 	if first == nil {
 		t.Fatal("first delivery: got nil")
@@ -85,7 +88,7 @@ func TestAcknowledgementIsOwed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newHeld(natstest.Logger(t))
+	h := newHeld(once, natstest.Logger(t))
 	first := h.takeNext(t, old)
 	nc.Close()
 	first.settle()
@@ -121,7 +124,7 @@ func TestOwedInAnotherStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newHeld(natstest.Logger(t))
+	h := newHeld(once, natstest.Logger(t))
 	msg, meta := deliver(t, old)
 	nc.Close()
 	h.done(msg, meta)
@@ -138,6 +141,80 @@ func TestOwedInAnotherStream(t *testing.T) {
 	if h.takeNext(t, js) == nil {
 		t.Error("a message of the new stream was taken for the old one")
 	}
+}
+
+// TestNothingIsAcknowledgedUnseen: on a new connection an acknowledgement waits until
+// it is known of which stream it is.
+func TestNothingIsAcknowledgedUnseen(t *testing.T) {
+	t.Parallel()
+	js := natstest.Start(t).JetStream(stream.DefaultSettings())
+	made := created(t, js)
+	for range 2 {
+		if _, err := js.Publish(t.Context(), stream.SampleSubject(0), []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	connection := uint64(0)
+	h := newHeld(func() uint64 { return connection }, natstest.Logger(t))
+	if h.since(made, connection) {
+		t.Error("the first stream is another one")
+	}
+	first, second := h.takeNext(t, js), h.takeNext(t, js)
+	first.settle()
+	if got := len(h.owed); got != 0 {
+		t.Errorf("owed: got %d, want none", got)
+	}
+	connection++
+	if !h.unsure() {
+		t.Error("unsure on a new connection: got false")
+	}
+	second.settle()
+	if got := len(h.owed); got != 1 {
+		t.Errorf("owed on a new connection: got %d, want 1", got)
+	}
+	if h.since(made, connection) {
+		t.Error("the same stream is another one")
+	}
+	if got := unacknowledged(t, js); got != 0 || len(h.owed) != 0 || h.unsure() {
+		t.Errorf("unacknowledged: got %d, owed %d, want none", got, len(h.owed))
+	}
+}
+
+// TestHeldOfAnotherStream: what was stored before the stream was made is forgotten,
+// what is of this stream is kept.
+func TestHeldOfAnotherStream(t *testing.T) {
+	t.Parallel()
+	js := natstest.Start(t).JetStream(stream.DefaultSettings())
+	made := created(t, js)
+	for range 2 {
+		if _, err := js.Publish(t.Context(), stream.SampleSubject(0), []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := newHeld(once, natstest.Logger(t))
+	h.since(made, 0)
+	h.takeNext(t, js)
+	second := h.takeNext(t, js)
+	if !h.since(second.stored, 0) {
+		t.Error("a stream that was made later is the same one")
+	}
+	if got := h.count(); got != 1 || h.open[2] != second {
+		t.Errorf("held: got %d, want the second only", got)
+	}
+	second.settle()
+	if got := len(h.owed); got != 0 {
+		t.Errorf("owed: got %d, want none", got)
+	}
+}
+
+// created is when the samples stream was made.
+func created(t *testing.T, js jetstream.JetStream) time.Time {
+	t.Helper()
+	s, err := js.Stream(t.Context(), stream.Samples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.CachedInfo().Created
 }
 
 func (h *held) takeNext(t *testing.T, js jetstream.JetStream) *delivery {

@@ -33,10 +33,6 @@ type intake struct {
 	// bytes of messages that it may hold.
 	bytes  int
 	attach func(context.Context) (jetstream.Consumer, error)
-	// made is when the consumer was made that it has read from. If it finds another,
-	// the stream was made anew as well, or may have been, and it says so.
-	made time.Time
-	anew func()
 	// accept gives a message to its lane.
 	accept func(context.Context, jetstream.Msg, *jetstream.MsgMetadata)
 }
@@ -66,16 +62,13 @@ func (i *intake) consume(ctx context.Context, healthy func()) error {
 	if err != nil {
 		return fmt.Errorf("consumer %s: %w", i.name, err)
 	}
-	i.condition.set(up, nil)
-	if made := consumer.CachedInfo().Created; !made.Equal(i.made) {
-		if !i.made.IsZero() {
-			i.anew()
-		}
-		i.made = made
+	if err := i.look(ask); err != nil {
+		return err
 	}
+	i.condition.set(up, nil)
 	for {
 		room, ok := i.held.room(ctx, i.bytes)
-		if !ok {
+		if !ok || i.held.unsure() { // ctx ended, or the connection was lost: attach again
 			return nil
 		}
 		if err := i.fetch(ctx, consumer, room); err != nil {
@@ -140,10 +133,6 @@ func newIntake(e *Exporter) *intake {
 	i.attach = func(ctx context.Context) (jetstream.Consumer, error) {
 		return e.js.CreateOrUpdateConsumer(ctx, stream.Samples, stream.ExportAll(e.settings()))
 	}
-	i.anew = func() {
-		e.held.anew()
-		e.ahead.exported.Store(nil)
-	}
 	i.accept = func(ctx context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata) {
 		e.metrics.waiting(meta.NumPending)
 		if e.ahead.has(meta) {
@@ -155,8 +144,26 @@ func newIntake(e *Exporter) *intake {
 	return i
 }
 
+// look whether the samples stream is still the same, and let acknowledgements go.
+func (e *Exporter) look(ctx context.Context) error {
+	connection := e.connection()
+	s, err := e.js.Stream(ctx, stream.Samples)
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", stream.Samples, err)
+	}
+	made := s.CachedInfo().Created
+	e.ahead.held.since(made, connection)
+	if e.held.since(made, connection) {
+		e.ahead.exported.Store(nil)
+	}
+	return nil
+}
+
+// connection numbers the connection to NATS there is.
+func (e *Exporter) connection() uint64 { return e.js.Conn().Stats().Reconnects }
+
 // heartbeat keeps the messages of this replica from going to another one while
-// they are worked on, and asks how many wait in the stream.
+// they are worked on, and asks whose they are and how many wait in the stream.
 func (e *Exporter) heartbeat(ctx context.Context) {
 	tick := time.NewTicker(e.cfg.AckWait / 3)
 	defer tick.Stop()
@@ -166,9 +173,12 @@ func (e *Exporter) heartbeat(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		ask, cancel := context.WithTimeout(ctx, min(askTimeout, e.cfg.AckWait/3))
+		if err := e.look(ask); err != nil {
+			e.log.Debug("acknowledgements wait", "err", err)
+		}
 		e.held.alive()
 		e.ahead.held.alive()
-		ask, cancel := context.WithTimeout(ctx, min(askTimeout, e.cfg.AckWait/3))
 		if consumer, err := e.js.Consumer(ask, stream.Samples, stream.ExportConsumer); err == nil {
 			e.metrics.waiting(consumer.CachedInfo().NumPending)
 		}

@@ -30,21 +30,7 @@ func TestMetrics(t *testing.T) {
 	r.settledAfter(1, run)
 	run.stop()
 
-	got := map[string]float64{}
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			var name strings.Builder
-			name.WriteString(f.GetName())
-			for _, l := range m.GetLabel() {
-				name.WriteString("{" + l.GetName() + "=" + l.GetValue() + "}")
-			}
-			got[name.String()] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
-		}
-	}
+	got := gather(t, reg)
 	for name, want := range map[string]float64{
 		"fsagent_export_points_total{result=accepted}":    9,
 		"fsagent_export_points_total{result=rejected}":    1,
@@ -67,6 +53,27 @@ func TestMetrics(t *testing.T) {
 	if _, err := exporter.New(r.cfg, r.js, natstest.Logger(t), reg); err == nil {
 		t.Error("a second exporter with the same registry: got no error")
 	}
+}
+
+// gather returns every metric by its name and labels.
+func gather(t *testing.T, reg *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	got := map[string]float64{}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			var name strings.Builder
+			name.WriteString(f.GetName())
+			for _, l := range m.GetLabel() {
+				name.WriteString("{" + l.GetName() + "=" + l.GetValue() + "}")
+			}
+			got[name.String()] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return got
 }
 
 func TestHealth(t *testing.T) {

@@ -165,7 +165,7 @@ func TestLateAcknowledgement(t *testing.T) {
 func TestNATSRestarts(t *testing.T) {
 	t.Parallel()
 	srv := natstest.Start(t)
-	r := newRigOn(t, srv)
+	r := newRigOn(t, srv, settings())
 	r.cfg.AckWait = 2 * time.Second // for what was under way when the server died
 	r.sink.Always(otlptest.Refuse(codes.Unavailable, "slow"))
 	e := r.start()
