@@ -25,6 +25,7 @@ import (
 	"github.com/fsagent/fsagent/services/fsagent/command"
 	"github.com/fsagent/fsagent/services/fsagent/replay"
 	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/grpc/codes"
 )
 
 // stored puts the events of all recordings into the events stream, one recording
@@ -158,7 +159,7 @@ func TestResume(t *testing.T) {
 	}
 	path, bookmark := filepath.Join(t.TempDir(), "samples.pb"), filepath.Join(t.TempDir(), "otlp.replay")
 	sink, once := newSink(t), newSink(t)
-	whole, _ := toOTLP(t, once.Addr(), "")
+	whole, _ := toOTLP(t, once.Addr(), 100, "")
 	if err := errors.Join(replay.Run(t.Context(), h, r, nil, o, nil, whole, &replay.Progress{}), whole.Close(true)); err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +182,7 @@ func TestResume(t *testing.T) {
 			return s, states, func(bool) error { return nil }
 		},
 		"otlp": func() (replay.Sink, *replay.States, func(bool) error) {
-			s, states := toOTLP(t, sink.Addr(), bookmark)
+			s, states := toOTLP(t, sink.Addr(), 100, bookmark)
 			return s, states, s.Close
 		},
 	}
@@ -235,6 +236,66 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// TestInterruptedInLastRequest: everything is read and the endpoint does not take the
+// rest. It has some seconds more to take it; then the replay is one that was
+// interrupted.
+func TestInterruptedInLastRequest(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	stored(t, srv.JetStream(stream.DefaultSettings()), "01-single-pcmu")
+	h := everything(t, srv.Connect(), stream.Events)
+	o := replay.Options{Params: leg.DefaultParams(), WarmUp: replay.WarmUpAuto}
+	r, err := replay.Plan(t.Context(), h, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, takes := range map[string]bool{"taken in time": true, "never taken": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			endpoint := newSink(t)
+			endpoint.Always(otlptest.Refuse(codes.Unavailable, "full"))
+			w, _ := toOTLP(t, endpoint.Addr(), exporter.DefaultConfig().MaxPoints, filepath.Join(t.TempDir(), "otlp.replay"))
+			ctx, cancel := context.WithCancel(t.Context())
+			last := &lastCommit{Sink: w, last: r.To, cancel: cancel, again: func() {
+				if takes {
+					endpoint.Heal()
+				}
+			}}
+			err := replay.Run(ctx, h, r, nil, o, nil, last, &replay.Progress{})
+			if takes && (err != nil || len(endpoint.Points()) == 0) {
+				t.Errorf("got %v and %d points, want a replay that is through", err, len(endpoint.Points()))
+			}
+			if !takes && (!errors.Is(err, replay.ErrInterrupted) || !strings.Contains(err.Error(), "full")) {
+				t.Errorf("got %v, want ErrInterrupted and what the endpoint says", err)
+			}
+			if err := w.Close(false); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// lastCommit ends the context of a replay during its last Commit.
+type lastCommit struct {
+	replay.Sink
+	last   uint64
+	cancel context.CancelFunc
+	again  func() // before the second try
+	tried  bool
+}
+
+func (s *lastCommit) Commit(ctx context.Context, through uint64, states *replay.States) error {
+	if through < s.last {
+		return nil
+	}
+	if s.tried {
+		s.again()
+	}
+	s.tried = true
+	time.AfterFunc(10*time.Millisecond, s.cancel)
+	return s.Sink.Commit(ctx, through, states)
+}
+
 func newSink(t *testing.T) *otlptest.Receiver {
 	t.Helper()
 	sink, err := otlptest.Start("127.0.0.1:0")
@@ -245,11 +306,12 @@ func newSink(t *testing.T) *otlptest.Receiver {
 	return sink
 }
 
-// toOTLP sends small requests to an endpoint. It can be resumed if path is not empty.
-func toOTLP(t *testing.T, addr, path string) (*replay.OTLP, *replay.States) {
+// toOTLP sends requests of so many points to an endpoint. It can be resumed if path is
+// not empty.
+func toOTLP(t *testing.T, addr string, points int, path string) (*replay.OTLP, *replay.States) {
 	t.Helper()
 	cfg, plain := exporter.DefaultConfig(), true
-	cfg.Endpoint, cfg.Insecure, cfg.MaxPoints = addr, &plain, 100
+	cfg.Endpoint, cfg.Insecure, cfg.MaxPoints = addr, &plain, points
 	sender, err := exporter.NewSender(cfg, natstest.Logger(t))
 	if err != nil {
 		t.Fatal(err)

@@ -120,15 +120,15 @@ func Run(ctx context.Context, h *history.History, r Range, from *States, o Optio
 		}
 	}
 	var workers sync.WaitGroup
-	var all []*worker
+	var started []*worker
 	for group := range slices.Chunk(r.Partitions, (len(r.Partitions)+readers-1)/readers) {
 		w, err := newWorker(h, r, group, from, o, pace, sink, progress)
 		if err != nil {
 			return err
 		}
-		all = append(all, w)
+		started = append(started, w)
 	}
-	for _, w := range all {
+	for _, w := range started {
 		m.sources = append(m.sources, source{in: w.out})
 		workers.Go(func() {
 			if err := w.run(work); err != nil {
@@ -139,13 +139,20 @@ func Run(ctx context.Context, h *history.History, r Range, from *States, o Optio
 	err := m.run(work)
 	fail(nil)
 	workers.Wait()
+	all := err == nil // is with the sink
 	if ctx.Err() == nil {
-		if err != nil {
+		if all {
+			err = sink.Commit(ctx, r.To, m.states)
+		}
+		if err == nil || ctx.Err() == nil {
 			return err
 		}
-		return sink.Commit(ctx, r.To, m.states)
 	}
 	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	return errors.Join(fmt.Errorf("%w after event %d, of %d to %d", ErrInterrupted, m.through, r.From, r.To), sink.Commit(finish, m.through, m.states))
+	err = sink.Commit(finish, m.through, m.states)
+	if all && err == nil {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("%w after event %d, of %d to %d", ErrInterrupted, m.through, r.From, r.To), err)
 }
