@@ -25,6 +25,9 @@ var errLost = errors.New("partition was taken by another calculator")
 // claimed.
 var errAnew = errors.New("the events stream was made anew")
 
+// errSkipped is returned when an event would not be stepped: the next claim does it.
+var errSkipped = errors.New("an event was skipped on its way here")
+
 // The commit protocol. Numbers are sequences of the events stream.
 //
 // Two chains say who owns a partition. The owner record is changed only by

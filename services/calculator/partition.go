@@ -28,7 +28,7 @@ type partition struct {
 	mu       sync.Mutex
 	turn     sync.Cond // waits for samples to be taken, or for an event before to be stepped
 	table    *leg.Table
-	entered  uint64       // last event given to step
+	entered  uint64       // last event received
 	applied  uint64       // last event stepped
 	silent   stream.Reach // samples that are out already
 	batch    []byte       // encoded SampleBatch of samples not yet published
@@ -40,7 +40,7 @@ type partition struct {
 	journal  journal
 	behind   bool          // some event stepped since look was not the last one of the partition
 	full     chan struct{} // batch or stepped has reached its limit
-	anew     chan struct{} // closed: the events stream is another one by now
+	broken   chan error    // why nothing is stepped any more, if that is no orderly end
 
 	// What rest and look know.
 	seen uint64 // steps when rest was there last
@@ -72,7 +72,7 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 	p := &partition{
 		own: own, cfg: c.cfg, m: c.m, log: log,
 		table: leg.NewTable(c.cfg.Params()), applied: own.record.GetCursor(), silent: own.tail.Reach, idle: own.record.GetIdleThrough(),
-		full: make(chan struct{}, 1), anew: make(chan struct{}),
+		full: make(chan struct{}, 1), broken: make(chan error, 1),
 	}
 	p.entered, p.turn.L = p.applied, &p.mu
 	if err := p.load(ctx, s, events.State.FirstSeq); err != nil {
@@ -241,10 +241,7 @@ func (p *partition) work(ctx, finishing context.Context, s *store) error {
 	stop()
 	watch.Wait()
 
-	p.mu.Lock()
-	p.stopping = true
-	p.turn.Broadcast()
-	p.mu.Unlock()
+	p.halt(nil)
 	consuming.Stop()
 	<-consuming.Closed()
 	if err != nil {
@@ -263,61 +260,77 @@ func withGrace(ctx context.Context, grace time.Duration) (context.Context, conte
 // finishTimeout bounds an orderly end; what it cuts off the next owner repeats.
 const finishTimeout = 10 * time.Second
 
-// receive steps a message of the stream that was claimed. The first one of a consumer
-// may be of another stream: a consumer that is made anew goes on at the same sequence,
-// also if the stream was made anew meanwhile. Then nothing is stepped any more.
-func (p *partition) receive(ctx context.Context, s *store, msg jetstream.Msg) {
-	if meta, err := msg.Metadata(); err == nil && meta.Sequence.Consumer == 1 && !p.sameStream(ctx, s) {
-		p.mu.Lock()
-		p.stopping = true
-		p.turn.Broadcast()
-		p.mu.Unlock()
-	}
-	p.step(msg)
-}
-
-// sameStream reports whether the events stream is the one that was claimed. It is false
-// also if ctx ended before that was known.
-func (p *partition) sameStream(ctx context.Context, s *store) bool {
-	retry := newBackoff(&p.m.trouble)
-	for {
-		_, _, created, err := s.eventsNow(ctx)
-		if err == nil {
-			if created.UnixMicro() == p.own.events {
-				return true
-			}
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			if !p.stopping {
-				p.stopping = true
-				close(p.anew)
-			}
-			return false
-		}
-		if !retry.wait(ctx, p.log, "look at the events stream", err) {
-			return false
-		}
-	}
-}
-
-// step applies the events of one message. It waits while too much is unpublished.
+// receive steps a message that has come for the first time. The first one of each
+// consumer is looked at before: if it is not what comes next, nothing is stepped any
+// more.
 //
-// A consumer that is made anew after a break goes on behind the message it gave to
-// step last, also if that still waits here: then two wait, and the first must go first.
-func (p *partition) step(msg jetstream.Msg) {
+// A consumer that is made anew after a break goes on behind the last message received,
+// also if that still waits here: then two wait, and go in the order in which they came.
+func (p *partition) receive(ctx context.Context, s *store, msg jetstream.Msg) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		p.m.reject("no_metadata")
 		return
 	}
+	p.mu.Lock()
+	before := p.entered
+	p.entered = max(before, meta.Sequence.Stream)
+	p.mu.Unlock()
+	if meta.Sequence.Consumer == 1 {
+		if err := p.follows(ctx, s, before, meta.Sequence.Stream); ctx.Err() != nil {
+			p.halt(nil)
+		} else if err != nil {
+			p.halt(err)
+		}
+	}
+	if meta.Sequence.Stream > before {
+		p.step(before, meta, msg)
+	}
+}
+
+// halt ends the stepping of events. Without an error that is an orderly end.
+func (p *partition) halt(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil && !p.stopping {
+		p.broken <- err
+	}
+	p.stopping = true
+	p.turn.Broadcast()
+}
+
+// follows returns nil if an event is the next one after another. errAnew: it is of
+// another stream than the one that was claimed, as a consumer that is made anew goes on
+// at the same sequence in whatever stream there is. errSkipped: there is one between,
+// which came no further than into the client, whose next consumer went on behind it.
+func (p *partition) follows(ctx context.Context, s *store, before, seq uint64) error {
+	retry := newBackoff(&p.m.trouble)
+	for {
+		_, _, created, err := s.eventsNow(ctx)
+		none := true
+		switch {
+		case err == nil && created.UnixMicro() != p.own.events:
+			return errAnew
+		case err == nil && before+1 < seq:
+			none, err = s.noEvent(ctx, p.own.partition, before+1, seq-1)
+		}
+		switch {
+		case err == nil && none:
+			return nil
+		case err == nil:
+			return errSkipped
+		case !retry.wait(ctx, p.log, "look at the events stream", err):
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// step applies the events of one message, when those received before have been. It
+// waits while too much is unpublished.
+func (p *partition) step(before uint64, meta *jetstream.MsgMetadata, msg jetstream.Msg) {
 	seq := meta.Sequence.Stream
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if seq <= p.entered {
-		return
-	}
-	before := p.entered
-	p.entered = seq
 	for !p.stopping && (p.applied < before || len(p.parts) > 0 || len(p.batch) >= waitingBytes) {
 		p.turn.Wait()
 	}
@@ -398,8 +411,8 @@ func (p *partition) commit(ctx, finishing context.Context, s *store) (err error)
 				return err
 			}
 			continue
-		case <-p.anew:
-			return errAnew
+		case err := <-p.broken:
+			return err
 		case <-p.full:
 		case <-flush.C:
 		case <-rest.C:
