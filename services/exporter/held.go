@@ -46,8 +46,8 @@ type debt struct {
 //
 // The server knows messages by their sequence alone. A stream that is made anew has
 // the same sequences again, and an acknowledgement for the old one would be taken for
-// that of a message which another replica has not sent yet. So on each connection
-// nothing is acknowledged before since has said of which stream.
+// that of a message which another replica has not sent yet. So on a connection that
+// was made again nothing is acknowledged before since knows of which stream it is.
 type held struct {
 	log *slog.Logger
 	// connection numbers the connection to NATS there is; each one after a loss has
@@ -58,9 +58,7 @@ type held struct {
 	bytes      int
 	// owed are messages whose acknowledgement could not be sent.
 	owed map[uint64]debt
-	// made is when the stream of these messages was made, as was seen on the
-	// connection of that number.
-	made time.Time
+	// seen is the connection on which it is known of which stream the messages are.
 	seen uint64
 	// freed tells the intake that there is room again.
 	freed chan struct{}
@@ -76,20 +74,45 @@ func newHeld(connection func() uint64, log *slog.Logger) *held {
 	}
 }
 
-// since tells when the stream was made that there is, which was asked on the
-// connection of that number. If it is another stream than before, what was stored
-// before then is forgotten: it is sent all the same, and not acknowledged. Then the
-// acknowledgements that are owed are sent.
-func (h *held) since(made time.Time, connection uint64) (another bool) {
+// answer of the server about the samples stream, and what there was when it was asked.
+type answer struct {
+	jetstream.StreamState
+	connection uint64 // it came on
+	held       uint64 // largest sequence held
+}
+
+// gone reports whether a message is of another stream than the one there is, which then
+// ends before it, or begins after its time. When the stream was made would not tell: one
+// in the memory of a cluster that loses its servers comes back empty, and as old as it was.
+func (a answer) gone(seq uint64, stored time.Time) bool {
+	return seq > a.LastSeq && seq <= a.held || a.Msgs > 0 && seq >= a.FirstSeq && stored.Before(a.FirstTime)
+}
+
+// last is the largest sequence that is held.
+func (h *held) last() (seq uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	another = !h.made.IsZero() && !made.Equal(h.made)
-	if another {
-		h.forget(func(stored time.Time) bool { return stored.Before(made) })
+	for s := range h.open {
+		seq = max(seq, s)
 	}
-	h.made, h.seen = made, connection
-	h.pay()
-	return another
+	for s := range h.owed {
+		seq = max(seq, s)
+	}
+	return seq
+}
+
+// since takes note of the stream there is on a connection. Messages of another are
+// forgotten: they are sent all the same, and not acknowledged. Then the
+// acknowledgements that are owed are sent. It returns how many were forgotten.
+func (h *held) since(a answer) (forgotten int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	forgotten = h.forget(a.gone)
+	h.seen = a.connection
+	for seq, o := range h.owed {
+		h.ack(seq, o.msg, o.stored)
+	}
+	return forgotten
 }
 
 // take a message. It returns nil if the message is held already: the server
@@ -103,7 +126,7 @@ func (h *held) take(msg jetstream.Msg, meta *jetstream.MsgMetadata) *delivery {
 	if d != nil && !d.stored.Equal(meta.Timestamp) || o.msg != nil && !o.stored.Equal(meta.Timestamp) {
 		// A sequence again that was stored at another time: of another stream, and
 		// maybe not one of these messages is of this one.
-		h.forget(func(time.Time) bool { return true })
+		h.forget(func(uint64, time.Time) bool { return true })
 	}
 	if d := h.open[seq]; d != nil {
 		d.msg = msg
@@ -128,22 +151,23 @@ func (h *held) done(msg jetstream.Msg, meta *jetstream.MsgMetadata) {
 	h.ack(meta.Sequence.Stream, msg, meta.Timestamp)
 }
 
-// unsure is true on each connection until since has been called.
+// unsure is true on a connection that was made again until since has been called.
 func (h *held) unsure() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.connection() != h.seen
 }
 
-// forget those that were stored at such a time: they are not to be acknowledged. The
-// caller holds mu.
-func (h *held) forget(gone func(stored time.Time) bool) {
+// forget messages: they are not to be acknowledged. The caller holds mu.
+func (h *held) forget(which func(seq uint64, stored time.Time) bool) int {
 	before := len(h.open) + len(h.owed)
-	maps.DeleteFunc(h.open, func(_ uint64, d *delivery) bool { return gone(d.stored) })
-	maps.DeleteFunc(h.owed, func(_ uint64, o debt) bool { return gone(o.stored) })
-	if n := before - len(h.open) - len(h.owed); n > 0 {
+	maps.DeleteFunc(h.open, func(seq uint64, d *delivery) bool { return which(seq, d.stored) })
+	maps.DeleteFunc(h.owed, func(seq uint64, o debt) bool { return which(seq, o.stored) })
+	n := before - len(h.open) - len(h.owed)
+	if n > 0 {
 		h.log.Warn("the samples stream was made anew: what is held of the old one is sent, and not acknowledged", "messages", n)
 	}
+	return n
 }
 
 func (h *held) settled(d *delivery) {
@@ -172,13 +196,6 @@ func (h *held) ack(seq uint64, msg jetstream.Msg, stored time.Time) {
 		return
 	}
 	delete(h.owed, seq)
-}
-
-// pay what is owed. The caller holds mu.
-func (h *held) pay() {
-	for seq, o := range h.owed {
-		h.ack(seq, o.msg, o.stored)
-	}
 }
 
 // alive tells the server that every message is still worked on.

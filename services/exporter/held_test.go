@@ -148,73 +148,79 @@ func TestOwedInAnotherStream(t *testing.T) {
 func TestNothingIsAcknowledgedUnseen(t *testing.T) {
 	t.Parallel()
 	js := natstest.Start(t).JetStream(stream.DefaultSettings())
-	made := created(t, js)
-	for range 2 {
-		if _, err := js.Publish(t.Context(), stream.SampleSubject(0), []byte("x")); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := js.Publish(t.Context(), stream.SampleSubject(0), []byte("x")); err != nil {
+		t.Fatal(err)
 	}
 	connection := uint64(0)
 	h := newHeld(func() uint64 { return connection }, natstest.Logger(t))
-	if h.since(made, connection) {
-		t.Error("the first stream is another one")
-	}
-	first, second := h.takeNext(t, js), h.takeNext(t, js)
-	first.settle()
-	if got := len(h.owed); got != 0 {
-		t.Errorf("owed: got %d, want none", got)
-	}
+	d := h.takeNext(t, js)
 	connection++
 	if !h.unsure() {
 		t.Error("unsure on a new connection: got false")
 	}
-	second.settle()
+	d.settle()
 	if got := len(h.owed); got != 1 {
 		t.Errorf("owed on a new connection: got %d, want 1", got)
 	}
-	if h.since(made, connection) {
-		t.Error("the same stream is another one")
+	if got := h.since(answer{StreamState: state(t, js), connection: connection, held: h.last()}); got != 0 {
+		t.Errorf("forgotten: got %d, want none", got)
 	}
 	if got := unacknowledged(t, js); got != 0 || len(h.owed) != 0 || h.unsure() {
 		t.Errorf("unacknowledged: got %d, owed %d, want none", got, len(h.owed))
 	}
 }
 
-// TestHeldOfAnotherStream: what was stored before the stream was made is forgotten,
-// what is of this stream is kept.
+// TestHeldOfAnotherStream: what the stream there is cannot have is forgotten.
 func TestHeldOfAnotherStream(t *testing.T) {
 	t.Parallel()
 	js := natstest.Start(t).JetStream(stream.DefaultSettings())
-	made := created(t, js)
 	for range 2 {
 		if _, err := js.Publish(t.Context(), stream.SampleSubject(0), []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	h := newHeld(once, natstest.Logger(t))
-	h.since(made, 0)
-	h.takeNext(t, js)
-	second := h.takeNext(t, js)
-	if !h.since(second.stored, 0) {
-		t.Error("a stream that was made later is the same one")
-	}
-	if got := h.count(); got != 1 || h.open[2] != second {
-		t.Errorf("held: got %d, want the second only", got)
-	}
-	second.settle()
-	if got := len(h.owed); got != 0 {
-		t.Errorf("owed: got %d, want none", got)
+	now := state(t, js)
+	later := now
+	later.FirstTime = now.LastTime
+	for name, tc := range map[string]struct {
+		state jetstream.StreamState
+		held  uint64 // when asked
+		want  int
+	}{
+		"the same":                     {now, 2, 0},
+		"empty":                        {jetstream.StreamState{}, 2, 2},
+		"empty, before the second":     {jetstream.StreamState{}, 1, 1},
+		"its end is lost":              {jetstream.StreamState{Msgs: 1, FirstSeq: 1, LastSeq: 1, FirstTime: now.FirstTime}, 2, 1},
+		"begun after the first":        {later, 2, 1},
+		"the first has aged out":       {jetstream.StreamState{Msgs: 1, FirstSeq: 2, LastSeq: 2, FirstTime: now.LastTime}, 2, 0},
+		"both have aged out":           {jetstream.StreamState{FirstSeq: 3, LastSeq: 2}, 2, 0},
+		"answered before both came":    {jetstream.StreamState{}, 0, 0},
+		"filled again after both came": {jetstream.StreamState{Msgs: 9, FirstSeq: 1, LastSeq: 9, FirstTime: now.LastTime.Add(time.Second)}, 2, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHeld(once, natstest.Logger(t))
+			h.open[1] = &delivery{sequence: 1, stored: now.FirstTime}
+			h.owed[2] = debt{owedMessage{}, now.LastTime}
+			if got := h.since(answer{StreamState: tc.state, held: tc.held}); got != tc.want {
+				t.Errorf("forgotten: got %d, want %d", got, tc.want)
+			}
+		})
 	}
 }
 
-// created is when the samples stream was made.
-func created(t *testing.T, js jetstream.JetStream) time.Time {
+// owedMessage takes its acknowledgement.
+type owedMessage struct{ jetstream.Msg }
+
+func (owedMessage) Ack() error { return nil }
+
+// state of the samples stream.
+func state(t *testing.T, js jetstream.JetStream) jetstream.StreamState {
 	t.Helper()
 	s, err := js.Stream(t.Context(), stream.Samples)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.CachedInfo().Created
+	return s.CachedInfo().State
 }
 
 func (h *held) takeNext(t *testing.T, js jetstream.JetStream) *delivery {

@@ -144,17 +144,18 @@ func newIntake(e *Exporter) *intake {
 	return i
 }
 
-// look whether the samples stream is still the same, and let acknowledgements go.
+// look which samples stream there is, and let acknowledgements go.
 func (e *Exporter) look(ctx context.Context) error {
-	connection := e.connection()
+	both := []*held{e.held, e.ahead.held}
+	connection, had := e.connection(), []uint64{both[0].last(), both[1].last()}
 	s, err := e.js.Stream(ctx, stream.Samples)
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", stream.Samples, err)
 	}
-	made := s.CachedInfo().Created
-	e.ahead.held.since(made, connection)
-	if e.held.since(made, connection) {
-		e.ahead.exported.Store(nil)
+	for i, h := range both {
+		if h.since(answer{s.CachedInfo().State, connection, had[i]}) > 0 {
+			e.ahead.exported.Store(nil)
+		}
 	}
 	return nil
 }
