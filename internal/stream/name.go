@@ -58,7 +58,8 @@ const (
 	// parted only if they are too many for one message.
 	HeaderPart = "Fsagent-Part"
 	// HeaderEvents of a sample message: when the stream Events was made of which it
-	// speaks. Microseconds since 1970.
+	// speaks. Microseconds since 1970, and one more for each time that the stream has
+	// lost its end since.
 	HeaderEvents = "Fsagent-Events"
 	// HeaderEpoch of a sample message: the epoch of the owner that wrote it.
 	HeaderEpoch = "Fsagent-Epoch"

@@ -183,7 +183,12 @@ type replica struct {
 
 func start(t testing.TB, s *natstest.Server, settings stream.Settings, cfg calculator.Config) *replica {
 	t.Helper()
-	nc, reg := s.Connect(), prometheus.NewRegistry()
+	return startOn(t, s.Connect(), settings, cfg)
+}
+
+func startOn(t testing.TB, nc *nats.Conn, settings stream.Settings, cfg calculator.Config) *replica {
+	t.Helper()
+	reg := prometheus.NewRegistry()
 	c, err := calculator.New(cfg, nc, settings.Partitions, natstest.Logger(t), reg)
 	if err != nil {
 		t.Fatal(err)
@@ -371,6 +376,69 @@ func TestStreamMadeAnewAhead(t *testing.T) {
 	want := append(expected(old, 1), expected(new, 1)...)
 	slices.Sort(want)
 	await(t, js, want)
+}
+
+// Streams in the memory of a cluster come back empty and as old as before, each with
+// its servers: what is published afterwards is stepped, though its sequences were read
+// before.
+func TestMemoryOfCluster(t *testing.T) {
+	t.Parallel()
+	for _, replicas := range []int{1, 3} {
+		t.Run(fmt.Sprint(replicas, " replicas"), func(t *testing.T) {
+			t.Parallel()
+			servers := natstest.Cluster(t, 3)
+			nc, err := stream.Connect(stream.Connection{URL: servers.URL()}, t.Name(), natstest.Logger(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(nc.Close)
+			js, err := jetstream.New(nc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			settings := stream.DefaultSettings()
+			settings.Partitions, settings.Storage, settings.Replicas = 1, stream.Memory, replicas
+			if err := stream.EnsureRetry(t.Context(), js, settings, natstest.Logger(t)); err != nil {
+				t.Fatal(err)
+			}
+			events := load(t, "02-bridged-pcmu")
+			publish(t, js, events, 1)
+			startOn(t, nc, settings, quick())
+			await(t, js, expected(events, 1))
+			s, err := js.Stream(t.Context(), stream.Events)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if replicas == 1 {
+				servers.Restart(s.CachedInfo().Cluster.Leader)
+			} else {
+				servers.Restart()
+			}
+			if err := stream.EnsureRetry(t.Context(), js, settings, natstest.Logger(t)); err != nil {
+				t.Fatal(err)
+			}
+			after := load(t, "01-single-pcmu")
+			if len(after) >= len(events) {
+				t.Fatal("they would come behind what was read")
+			}
+			for i, raw := range after {
+				for { // until there is a leader
+					_, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: subject(raw, 1), Data: raw}, jetstream.WithMsgID(fmt.Sprint(i)))
+					if err == nil {
+						break
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+			}
+			want := expected(after, 1)
+			var got []string
+			for end := time.Now().Add(2 * time.Minute); len(got) < len(want) && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+				all := published(t, js)
+				got = slices.DeleteFunc(all, func(s string) bool { return !slices.Contains(want, s) })
+			}
+			compare(t, got, want)
+		})
+	}
 }
 
 // What cannot be understood is counted, and the partition goes on.

@@ -70,7 +70,7 @@ func newMetrics(reg prometheus.Registerer, partitions int) *metrics {
 	m := &metrics{
 		operations: vec("fsagent_storage_operations_total", "Operations on the state bucket and the samples stream.", "operation"),
 		flushes:    counter("fsagent_sample_batches_total", "Batches of samples published."),
-		gaps:       vec("fsagent_event_gaps_total", "Times something was lost. events: some had left the stream before they were read; stream: it was made anew; state: states of legs were missing in the bucket.", "reason"),
+		gaps:       vec("fsagent_event_gaps_total", "Times something was lost. events: some had left the stream before they were read; stream: it was made anew or has lost its end; state: states of legs were missing in the bucket.", "reason"),
 		owned:      owned,
 		legs:       legs,
 		checkpoint: checkpoint,

@@ -22,8 +22,8 @@ import (
 var errLost = errors.New("partition was taken by another calculator")
 
 // errAnew is returned when the events stream is another than the one that was
-// claimed.
-var errAnew = errors.New("the events stream was made anew")
+// claimed, or has lost its end.
+var errAnew = errors.New("the events stream was made anew, or has lost its end")
 
 // errSkipped is returned when an event would not be stepped: the next claim does it.
 var errSkipped = errors.New("an event was skipped on its way here")
@@ -46,7 +46,8 @@ type ownership struct {
 	m         *metrics
 	partition int
 	epoch     uint64 // of this ownership
-	events    int64  // when the events stream was made, microseconds since 1970
+	created   int64  // when the events stream was made, microseconds since 1970
+	events    int64  // created, and a microsecond for each time it was cut: what Fsagent-Events says
 	// replicated: the bucket lives on several servers.
 	replicated bool
 	anew       bool                   // the events stream is another than the previous owner's
@@ -61,6 +62,17 @@ type tail struct {
 	sequence uint64 // in the samples stream; 0 if there is none
 	epoch    uint64 // its Fsagent-Epoch
 	events   int64  // its Fsagent-Events; 0 if it does not say
+	stored   time.Time
+}
+
+// source is the events stream, as a claim finds it.
+type source struct {
+	created     time.Time
+	first, last uint64 // sequences of the events there are
+	// cut: it has lost events that the record says were read. What came since begins
+	// behind resume.
+	cut    bool
+	resume uint64
 }
 
 // store is what ownerships share.
@@ -168,32 +180,110 @@ func (s *store) noEvent(ctx context.Context, partition int, first, last uint64) 
 	return msg.Sequence > last, nil
 }
 
+// source looks at the events stream for a claim on top of a record.
+func (s *store) source(ctx context.Context, partition int, record *fsagentv1.OwnerRecord) (src source, err error) {
+	if src.first, src.last, src.created, err = s.eventsNow(ctx); err != nil {
+		return source{}, err
+	}
+	if src.created.UnixMicro() != record.GetStreamCreatedUs() {
+		return src, nil
+	}
+	if src.cut, err = s.endsBefore(ctx, record.GetCursor()); err != nil || !src.cut {
+		return src, err
+	}
+	var stored time.Time
+	if ns := record.GetCursorStoredNs(); ns != 0 {
+		stored = time.Unix(0, ns)
+	}
+	src.resume, err = s.before(ctx, partition, stored)
+	return src, err
+}
+
+// endsBefore reports whether the events stream ends before an event that was read: its
+// end, or all of it, was lost with the power of the server or with its memory. In a
+// cluster a new leader may know less for a moment.
+func (s *store) endsBefore(ctx context.Context, seq uint64) (bool, error) {
+	for end := time.Now().Add(cutTimeout); ; {
+		info, err := s.events.Info(ctx)
+		switch {
+		case err != nil:
+			return false, fmt.Errorf("stream %s: %w", stream.Events, err)
+		case info.State.LastSeq >= seq:
+			return false, nil
+		case info.Config.Replicas < 2 || time.Now().After(end):
+			return true, nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		case <-time.After(cutTimeout / 10):
+		}
+	}
+}
+
+// cutTimeout is how long a cluster may say that its events stream ends too early.
+const cutTimeout = 10 * time.Second
+
+// before returns a sequence with no event of the partition between it and the first
+// one that was stored after a time. If the time is not known it is that of the last.
+func (s *store) before(ctx context.Context, partition int, at time.Time) (uint64, error) {
+	info, err := s.events.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("stream %s: %w", stream.Events, err)
+	}
+	if at.IsZero() || info.State.Msgs == 0 || !info.State.LastTime.After(at) {
+		return info.State.LastSeq, nil
+	}
+	at = at.Add(1)
+	consumer, err := s.js.OrderedConsumer(ctx, stream.Events, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{stream.EventFilter(partition)}, HeadersOnly: true,
+		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &at,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("events of partition %d: %w", partition, err)
+	}
+	msg, err := consumer.Next(jetstream.FetchMaxWait(loadTimeout))
+	if errors.Is(err, nats.ErrTimeout) { // there is none of the partition
+		return info.State.LastSeq, nil
+	} else if err != nil {
+		return 0, fmt.Errorf("events of partition %d: %w", partition, err)
+	}
+	meta, err := msg.Metadata()
+	if err != nil {
+		return 0, fmt.Errorf("events of partition %d: %w", partition, err)
+	}
+	return meta.Sequence.Stream - 1, nil
+}
+
 // claim takes the partition from whoever is in the record of that revision. It
-// returns errLost if another claims at the same time. created is when the events
-// stream was made: a record of another stream says nothing of this one, and is
-// begun anew.
-func (s *store) claim(ctx context.Context, partition int, id string, record *fsagentv1.OwnerRecord, revision uint64, created time.Time, m *metrics, log *slog.Logger) (*ownership, error) {
+// returns errLost if another claims at the same time. A record of another events
+// stream than src says nothing of this one, and is begun anew.
+func (s *store) claim(ctx context.Context, partition int, id string, record *fsagentv1.OwnerRecord, revision uint64, src source, m *metrics, log *slog.Logger) (*ownership, error) {
 	o := &ownership{js: s.js, kv: s.kv, samples: s.samples, log: log, m: m, partition: partition, replicated: s.replicated,
-		events: created.UnixMicro(), record: record, revision: revision}
+		created: src.created.UnixMicro(), record: record, revision: revision}
 	retry := newBackoff(&o.m.trouble)
-	before := record.GetEpoch()
+	before, cuts := record.GetEpoch(), int64(0)
 	if before == 0 {
 		// The first owner; or the record was lost, and the tail still knows.
 		t, err := o.tailNow(ctx, retry)
 		if err != nil {
 			return nil, err
 		}
-		before = t.epoch
+		before, cuts = t.epoch, t.events-o.created
 	}
 	o.epoch = before + 1
 	next := proto.CloneOf(record)
+	if cuts > 0 && cuts < time.Second.Microseconds() { // of this stream
+		next.SetTimesCut(uint32(cuts))
+	}
 	next.SetOwner(id)
 	next.SetEpoch(o.epoch)
-	next.SetStreamCreatedUs(o.events)
-	if was := record.GetStreamCreatedUs(); was != 0 && was != o.events {
+	next.SetStreamCreatedUs(o.created)
+	another := record.GetStreamCreatedUs() != 0 && record.GetStreamCreatedUs() != o.created
+	if another || src.cut {
 		o.anew = true
-		next.SetCursor(0)
-		next.SetPublished(0)
+		next.SetCursor(src.resume)
+		next.SetPublished(src.resume)
 		next.SetIdleThrough(0)
 		next.SetSamplesSequence(0)
 		next.SetCores(nil)
@@ -201,7 +291,13 @@ func (s *store) claim(ctx context.Context, partition int, id string, record *fsa
 		unused := record.GetNextSegment() + 1<<20
 		next.SetFirstSegment(unused)
 		next.SetNextSegment(unused)
+		next.SetTimesCut(record.GetTimesCut() + 1)
+		if another {
+			next.SetCursorStoredNs(0)
+			next.SetTimesCut(0)
+		}
 	}
+	o.events = o.created + int64(next.GetTimesCut())
 	if err := o.writeRecord(ctx, next); err != nil {
 		return nil, err
 	}
@@ -212,6 +308,11 @@ func (s *store) claim(ctx context.Context, partition int, id string, record *fsa
 		}
 		if t.epoch > o.epoch {
 			return nil, errLost
+		}
+		if t.events == o.events && t.Through > src.last {
+			if err := s.shorten(ctx, partition, &t); err != nil {
+				return nil, err
+			}
 		}
 		o.tail = t
 		err = o.append(ctx, nil, o.out())
@@ -226,6 +327,20 @@ func (s *store) claim(ctx context.Context, partition int, id string, record *fsa
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// shorten a tail that speaks of events which the stream has lost: others have their
+// sequences now.
+func (s *store) shorten(ctx context.Context, partition int, t *tail) error {
+	cut, err := s.endsBefore(ctx, t.Through)
+	if err != nil || !cut {
+		return err
+	}
+	through, err := s.before(ctx, partition, t.stored)
+	if err == nil && through < t.Through {
+		t.Reach = stream.Reach{Through: through}
+	}
+	return err
 }
 
 // out is what a claim finds published.
@@ -321,7 +436,7 @@ func (o *ownership) readTail(ctx context.Context) (tail, error) {
 			return tail{}, err
 		}
 	}
-	t.sequence = msg.Sequence
+	t.sequence, t.stored = msg.Sequence, msg.Time
 	return t, nil
 }
 
@@ -371,8 +486,9 @@ func readHeaders(h nats.Header) (t tail, err error) {
 // events up to cursor, and no later one, have made of it.
 type checkpoint struct {
 	cursor uint64
-	idle   uint64 // the record's idle_through
-	tail   uint64 // the record's samples_sequence
+	stored time.Time // when the server stored that event; zero if it is that of the record
+	idle   uint64    // the record's idle_through
+	tail   uint64    // the record's samples_sequence
 	cores  []*fsagentv1.Core
 	entries
 }
@@ -392,6 +508,9 @@ func (o *ownership) write(ctx context.Context, c checkpoint) error {
 	}
 	next := proto.CloneOf(o.record)
 	next.SetCursor(c.cursor)
+	if !c.stored.IsZero() {
+		next.SetCursorStoredNs(c.stored.UnixNano())
+	}
 	next.SetPublished(c.cursor)
 	next.SetIdleThrough(c.idle)
 	next.SetSamplesSequence(c.tail)

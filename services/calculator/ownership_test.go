@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -40,13 +41,16 @@ func newBench(t *testing.T) *bench {
 	return &bench{t: t, srv: srv, js: js, store: s, m: newMetrics(reg, 16), reg: reg, stream: time.UnixMicro(1_000_000)}
 }
 
+// source is an events stream that has every event a test speaks of.
+func (b *bench) source() source { return source{created: b.stream, last: math.MaxUint64} }
+
 func (b *bench) claim(id string) *ownership {
 	b.t.Helper()
 	record, revision, err := b.store.owner(b.t.Context(), 3)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	o, err := b.store.claim(b.t.Context(), 3, id, record, revision, b.stream, b.m, natstest.Logger(b.t))
+	o, err := b.store.claim(b.t.Context(), 3, id, record, revision, b.source(), b.m, natstest.Logger(b.t))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -126,7 +130,7 @@ func TestClaimRace(t *testing.T) {
 	results := make(chan error, 8)
 	for i := range 8 {
 		go func() {
-			_, err := b.store.claim(t.Context(), 3, fmt.Sprint("c", i), record, revision, b.stream, b.m, natstest.Logger(t))
+			_, err := b.store.claim(t.Context(), 3, fmt.Sprint("c", i), record, revision, b.source(), b.m, natstest.Logger(t))
 			results <- err
 		}()
 	}

@@ -30,6 +30,7 @@ type partition struct {
 	table    *leg.Table
 	entered  uint64       // last event received
 	applied  uint64       // last event stepped
+	stored   time.Time    // when the server stored it; zero before the first
 	silent   stream.Reach // samples that are out already
 	batch    []byte       // encoded SampleBatch of samples not yet published
 	parts    []message    // those before, of an event with many
@@ -58,14 +59,14 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 		return err
 	}
 	started := time.Now()
-	events, err := s.events.Info(ctx)
+	src, err := s.source(ctx, number, record)
 	if err != nil {
-		return fmt.Errorf("stream %s: %w", stream.Events, err)
+		return err
 	}
 	// A claim that is begun is brought to an end, so that what it has taken is let go.
 	finishing, cancel := withGrace(ctx, finishTimeout)
 	defer cancel()
-	own, err := s.claim(finishing, number, c.id, record, revision, events.Created, c.m, log)
+	own, err := s.claim(finishing, number, c.id, record, revision, src, c.m, log)
 	if err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 		full: make(chan struct{}, 1), broken: make(chan error, 1),
 	}
 	p.entered, p.turn.L = p.applied, &p.mu
-	if err := p.load(ctx, s, events.State.FirstSeq); err != nil {
+	if err := p.load(ctx, s, src.first); err != nil {
 		return p.giveBack(ctx, finishing, err)
 	}
 	live, _ := p.table.Len()
@@ -92,7 +93,9 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 	defer c.m.owned.Dec()
 	defer c.m.letGo(number)
 	err = p.work(ctx, finishing, s)
-	if err != nil {
+	if errors.Is(err, errAnew) {
+		log.Warn("partition is claimed anew", "err", err, "applied", p.applied)
+	} else if err != nil {
 		log.Info("partition lost", "err", err, "applied", p.applied)
 	} else {
 		log.Debug("partition handed over", "applied", p.applied)
@@ -148,7 +151,7 @@ func (p *partition) load(ctx context.Context, s *store, first uint64) error {
 	switch {
 	case p.own.anew:
 		p.m.gaps.WithLabelValues(gapStream).Inc()
-		p.log.Error("the events stream was made anew: what was not read of the old one is lost, and its legs are forgotten")
+		p.log.Error("the events stream was made anew or has lost its end: what was not read of it is lost, and its legs are forgotten", "cursor", p.applied)
 	case p.applied > 0:
 		p.check(first)
 	}
@@ -306,10 +309,10 @@ func (p *partition) halt(err error) {
 func (p *partition) follows(ctx context.Context, s *store, before, seq uint64) error {
 	retry := newBackoff(&p.m.trouble)
 	for {
-		_, _, created, err := s.eventsNow(ctx)
+		_, last, created, err := s.eventsNow(ctx)
 		none := true
 		switch {
-		case err == nil && created.UnixMicro() != p.own.events:
+		case err == nil && (created.UnixMicro() != p.own.created || last < before):
 			return errAnew
 		case err == nil && before+1 < seq:
 			none, err = s.noEvent(ctx, p.own.partition, before+1, seq-1)
@@ -342,7 +345,7 @@ func (p *partition) step(before uint64, meta *jetstream.MsgMetadata, msg jetstre
 	} else {
 		p.m.reject("subject")
 	}
-	p.applied = seq
+	p.applied, p.stored = seq, meta.Timestamp
 	p.turn.Broadcast()
 	p.stepped++
 	p.steps++
@@ -473,7 +476,7 @@ func (p *partition) rest(ctx context.Context, s *store) (tidy bool, err error) {
 	if err != nil {
 		return false, nil // the next time
 	}
-	if created.UnixMicro() != p.own.record.GetStreamCreatedUs() {
+	if created.UnixMicro() != p.own.created || last < applied {
 		return false, errAnew
 	}
 	if p.end = last; !resting {
@@ -513,7 +516,7 @@ func (p *partition) take(withState, all bool) (messages []message, cut checkpoin
 		p.stepped = 0
 		live, ended := p.table.Len()
 		p.m.setLegs(p.own.partition, live, ended)
-		cut = checkpoint{cursor: p.applied, idle: p.idle, cores: p.table.Cores(), entries: p.journal.cut(p.table, all)}
+		cut = checkpoint{cursor: p.applied, stored: p.stored, idle: p.idle, cores: p.table.Cores(), entries: p.journal.cut(p.table, all)}
 		p.m.setSegments(p.own.partition, p.journal.extent())
 	}
 	return messages, cut

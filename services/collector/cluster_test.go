@@ -19,7 +19,7 @@ import (
 // trouble, no event waits for it, and all are there, once each, in order.
 func TestTwoCollectorsOnCluster(t *testing.T) {
 	t.Parallel()
-	url := natstest.Cluster(t, 3)
+	url := natstest.Cluster(t, 3).URL()
 	connect := func() *nats.Conn {
 		nc, err := stream.Connect(stream.Connection{URL: url}, t.Name(), natstest.Logger(t))
 		if err != nil {

@@ -3818,6 +3818,8 @@ type OwnerRecord struct {
 	xxx_hidden_NextSegment     uint64                 `protobuf:"varint,8,opt,name=next_segment,json=nextSegment"`
 	xxx_hidden_IdleThrough     uint64                 `protobuf:"varint,9,opt,name=idle_through,json=idleThrough"`
 	xxx_hidden_SamplesSequence uint64                 `protobuf:"varint,10,opt,name=samples_sequence,json=samplesSequence"`
+	xxx_hidden_CursorStoredNs  int64                  `protobuf:"varint,11,opt,name=cursor_stored_ns,json=cursorStoredNs"`
+	xxx_hidden_TimesCut        uint32                 `protobuf:"varint,12,opt,name=times_cut,json=timesCut"`
 	unknownFields              protoimpl.UnknownFields
 	sizeCache                  protoimpl.SizeCache
 }
@@ -3919,6 +3921,20 @@ func (x *OwnerRecord) GetSamplesSequence() uint64 {
 	return 0
 }
 
+func (x *OwnerRecord) GetCursorStoredNs() int64 {
+	if x != nil {
+		return x.xxx_hidden_CursorStoredNs
+	}
+	return 0
+}
+
+func (x *OwnerRecord) GetTimesCut() uint32 {
+	if x != nil {
+		return x.xxx_hidden_TimesCut
+	}
+	return 0
+}
+
 func (x *OwnerRecord) SetOwner(v string) {
 	x.xxx_hidden_Owner = v
 }
@@ -3959,6 +3975,14 @@ func (x *OwnerRecord) SetSamplesSequence(v uint64) {
 	x.xxx_hidden_SamplesSequence = v
 }
 
+func (x *OwnerRecord) SetCursorStoredNs(v int64) {
+	x.xxx_hidden_CursorStoredNs = v
+}
+
+func (x *OwnerRecord) SetTimesCut(v uint32) {
+	x.xxx_hidden_TimesCut = v
+}
+
 type OwnerRecord_builder struct {
 	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
 
@@ -3989,6 +4013,12 @@ type OwnerRecord_builder struct {
 	// Sequence in FSAGENT_SAMPLES of a message of this partition through which
 	// published holds: where to look for what was published since.
 	SamplesSequence uint64
+	// When the server stored the event at cursor. Nanoseconds since 1970; 0 is not
+	// known.
+	CursorStoredNs int64
+	// How often FSAGENT_EVENTS has come back with less than had been read of it, and as
+	// old as before.
+	TimesCut uint32
 }
 
 func (b0 OwnerRecord_builder) Build() *OwnerRecord {
@@ -4005,6 +4035,8 @@ func (b0 OwnerRecord_builder) Build() *OwnerRecord {
 	x.xxx_hidden_NextSegment = b.NextSegment
 	x.xxx_hidden_IdleThrough = b.IdleThrough
 	x.xxx_hidden_SamplesSequence = b.SamplesSequence
+	x.xxx_hidden_CursorStoredNs = b.CursorStoredNs
+	x.xxx_hidden_TimesCut = b.TimesCut
 	return m0
 }
 
@@ -4539,7 +4571,7 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\apending\x18\x1b \x01(\rR\apending\x12\x1c\n" +
 	"\tartefacts\x18\x1c \x03(\rR\tartefacts\x12\x19\n" +
 	"\bsum_runs\x18\x1d \x01(\x03R\asumRuns\x12!\n" +
-	"\fruns_unknown\x18\x1e \x01(\bR\vrunsUnknown\"\xd9\x02\n" +
+	"\fruns_unknown\x18\x1e \x01(\bR\vrunsUnknown\"\xa0\x03\n" +
 	"\vOwnerRecord\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x16\n" +
@@ -4551,7 +4583,9 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\fnext_segment\x18\b \x01(\x04R\vnextSegment\x12!\n" +
 	"\fidle_through\x18\t \x01(\x04R\vidleThrough\x12)\n" +
 	"\x10samples_sequence\x18\n" +
-	" \x01(\x04R\x0fsamplesSequence\"\xa1\x02\n" +
+	" \x01(\x04R\x0fsamplesSequence\x12(\n" +
+	"\x10cursor_stored_ns\x18\v \x01(\x03R\x0ecursorStoredNs\x12\x1b\n" +
+	"\ttimes_cut\x18\f \x01(\rR\btimesCut\"\xa1\x02\n" +
 	"\x04Core\x12\x1b\n" +
 	"\tcore_uuid\x18\x01 \x01(\tR\bcoreUuid\x12\x1f\n" +
 	"\vfs_instance\x18\x02 \x01(\tR\n" +
