@@ -26,7 +26,7 @@ var errLost = errors.New("partition was taken by another calculator")
 var errAnew = errors.New("the events stream was made anew, or has lost its end")
 
 // errSkipped is returned when an event would not be stepped: the next claim does it.
-var errSkipped = errors.New("an event was skipped on its way here")
+var errSkipped = errors.New("an event did not come that is in the stream")
 
 // The commit protocol. Numbers are sequences of the events stream.
 //

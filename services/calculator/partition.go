@@ -48,6 +48,7 @@ type partition struct {
 	end  uint64 // of the events stream then
 	idle uint64 // through here the partition has no event after applied
 	safe uint64 // through here no event was removed unread, or it was said
+	due  int    // times in a row that rest found an event which did not come
 }
 
 // runPartition claims a partition, works until ctx ends or another takes it,
@@ -93,12 +94,13 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 	defer c.m.owned.Dec()
 	defer c.m.letGo(number)
 	err = p.work(ctx, finishing, s)
-	if errors.Is(err, errAnew) {
-		log.Warn("partition is claimed anew", "err", err, "applied", p.applied)
-	} else if err != nil {
-		log.Info("partition lost", "err", err, "applied", p.applied)
-	} else {
+	switch {
+	case err == nil:
 		log.Debug("partition handed over", "applied", p.applied)
+	case errors.Is(err, errAnew), errors.Is(err, errSkipped):
+		log.Warn("partition is claimed anew", "err", err, "applied", p.applied)
+	default:
+		log.Info("partition lost", "err", err, "applied", p.applied)
 	}
 	return err
 }
@@ -461,16 +463,21 @@ func (p *partition) finish(ctx context.Context) error {
 // restInterval is how often a partition looks whether it has nothing to do.
 const restInterval = 15 * time.Second
 
+// dueRests is how often in a row rest finds an event of the time before that has not
+// come, until the consumer is given up.
+const dueRests = 2
+
 // rest uses the time in which no event comes: it learns how far the events stream
 // has gone on without one of the partition, and reports whether a checkpoint of
 // all legs is worth while. It is called when no checkpoint is being written, and
 // fails with errAnew: the consumer waits for sequences that the new stream may not
-// reach for long.
+// reach for long. errSkipped: there are events, and the consumer brings none.
 func (p *partition) rest(ctx context.Context, s *store) (tidy bool, err error) {
 	p.mu.Lock()
 	resting := p.steps == p.seen
 	p.seen = p.steps
 	applied, end, wasteful := p.applied, p.end, p.journal.wasteful()
+	waits := p.entered > applied
 	p.mu.Unlock()
 	first, last, created, err := s.eventsNow(ctx)
 	if err != nil {
@@ -480,6 +487,7 @@ func (p *partition) rest(ctx context.Context, s *store) (tidy bool, err error) {
 		return false, errAnew
 	}
 	if p.end = last; !resting {
+		p.due = 0
 		return false, nil
 	}
 	p.mu.Lock()
@@ -487,13 +495,21 @@ func (p *partition) rest(ctx context.Context, s *store) (tidy bool, err error) {
 	p.mu.Unlock()
 	if end > max(applied, p.idle) {
 		none, err := s.noEvent(ctx, p.own.partition, applied+1, end)
-		if err == nil && none {
+		switch {
+		case err != nil:
+		case none:
 			p.idle, wasteful = end, true
 			p.mu.Lock()
 			p.safe = max(p.safe, end)
 			p.mu.Unlock()
+		case !waits:
+			if p.due++; p.due == dueRests {
+				return false, errSkipped
+			}
+			return wasteful, nil
 		}
 	}
+	p.due = 0
 	return wasteful, nil
 }
 

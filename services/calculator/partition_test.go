@@ -103,6 +103,26 @@ func TestSkippedEvent(t *testing.T) {
 	}
 }
 
+// A consumer that is dead in the client brings nothing, though there are events.
+func TestRestFindsDeadConsumer(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.ends(2)
+	p := b.partition()
+	for i := range dueRests + 1 { // the first only learns where the stream ends
+		if _, err := p.rest(t.Context(), b.store); (i == dueRests) != errors.Is(err, errSkipped) {
+			t.Errorf("rest %d: got %v", i, err)
+		}
+	}
+	p = b.partition()
+	p.entered = 1 // it came, and waits until samples are out
+	for range dueRests + 2 {
+		if _, err := p.rest(t.Context(), b.store); err != nil {
+			t.Errorf("while an event waits: got %v", err)
+		}
+	}
+}
+
 // ends publishes the ends of so many legs, u1 and so on, in one partition.
 func (b *bench) ends(n int) {
 	b.t.Helper()
