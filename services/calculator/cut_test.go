@@ -8,6 +8,7 @@ import (
 	"github.com/fsagent/fsagent/internal/leg"
 	"github.com/fsagent/fsagent/internal/natstest"
 	"github.com/fsagent/fsagent/internal/stream"
+	"google.golang.org/protobuf/proto"
 )
 
 // real is the events stream as a claim finds it.
@@ -66,6 +67,9 @@ func TestEventsCut(t *testing.T) {
 			if !next.anew || next.record.GetCursor() != tc.resume || next.tail.Reach != (stream.Reach{Through: tc.resume}) {
 				t.Errorf("anew %v, cursor %d, silent through %v", next.anew, next.record.GetCursor(), next.tail.Reach)
 			}
+			if src := d.real(); src.cut {
+				t.Errorf("it is cut once more: %+v", src)
+			}
 			// It ends before its first checkpoint; and then the record is lost, too.
 			if again := d.claim("d"); again.anew || again.tail.Through != tc.resume || again.events != next.events {
 				t.Errorf("the claim after: anew %v, silent through %d", again.anew, again.tail.Through)
@@ -75,6 +79,38 @@ func TestEventsCut(t *testing.T) {
 				t.Errorf("without a record: silent through %d", last.tail.Through)
 			}
 		})
+	}
+}
+
+// What was lost is more than made up for: the event at the cursor is another one.
+func TestEventsCutAndFilled(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.ends(3)
+	p := b.partition()
+	b.must(p.own.write(t.Context(), checkpoint{cursor: 3, stored: b.storedAt(3)}))
+	if src := b.real(); src.cut {
+		t.Errorf("got %+v, want a stream that is whole", src)
+	}
+	b.must(p.follows(t.Context(), b.store, 3, b.storedAt(3), 4))
+	b.must(p.own.write(t.Context(), checkpoint{cursor: 3, stored: b.storedAt(2)}))
+	if src := b.real(); !src.cut || src.resume != 2 {
+		t.Errorf("got %+v, want one that is cut and goes on behind 2", src)
+	}
+	if err := p.follows(t.Context(), b.store, 3, b.storedAt(2), 4); !errors.Is(err, errAnew) {
+		t.Errorf("got %v, want errAnew", err)
+	}
+	b.must(b.store.events.DeleteMsg(t.Context(), 3)) // as if it had aged out
+	if src := b.real(); src.cut {
+		t.Errorf("got %+v, though the event has left the stream", src)
+	}
+	// A calculator of before writes the cursor and not when its event was stored.
+	b.ends(1)
+	record := proto.CloneOf(p.own.record)
+	record.SetCursor(4)
+	b.must(p.own.writeRecord(t.Context(), record))
+	if src := b.real(); src.cut {
+		t.Errorf("got %+v, though the time is not known", src)
 	}
 }
 

@@ -158,14 +158,42 @@ func (s *store) values(ctx context.Context, filter string, each func(key string,
 // loadTimeout is how long the bucket may be silent while legs are loaded.
 const loadTimeout = 5 * time.Second
 
+// eventsInfo asks for the state of the events stream. In a cluster a server that knows
+// no leader of the stream answers, too, with what it has itself: that is an error.
+func (s *store) eventsInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
+	info, err := s.events.Info(ctx)
+	if err == nil && info.Config.Replicas > 1 && (info.Cluster == nil || info.Cluster.Leader == "") {
+		err = errors.New("it has no leader")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", stream.Events, err)
+	}
+	return info, nil
+}
+
 // eventsNow returns the sequences of the first and the last message in the events
 // stream, and when the stream was made.
 func (s *store) eventsNow(ctx context.Context) (first, last uint64, created time.Time, err error) {
-	info, err := s.events.Info(ctx)
+	info, err := s.eventsInfo(ctx)
 	if err != nil {
-		return 0, 0, time.Time{}, fmt.Errorf("stream %s: %w", stream.Events, err)
+		return 0, 0, time.Time{}, err
 	}
 	return info.State.FirstSeq, info.State.LastSeq, info.Created, nil
+}
+
+// replaced reports whether the event of a sequence is another than the one that was
+// read, which the server stored at a time. One that has left the stream may be the same.
+func (s *store) replaced(ctx context.Context, seq uint64, stored time.Time) (bool, error) {
+	if seq == 0 || stored.IsZero() {
+		return false, nil
+	}
+	msg, err := s.events.GetMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
+	} else if err != nil {
+		return false, fmt.Errorf("event %d: %w", seq, err)
+	}
+	return !msg.Time.Equal(stored), nil
 }
 
 // noEvent reports whether the stream has no event of the partition with a sequence
@@ -188,48 +216,60 @@ func (s *store) source(ctx context.Context, partition int, record *fsagentv1.Own
 	if src.created.UnixMicro() != record.GetStreamCreatedUs() {
 		return src, nil
 	}
-	if src.cut, err = s.endsBefore(ctx, record.GetCursor()); err != nil || !src.cut {
-		return src, err
+	stored := cursorStored(record)
+	if src.cut, err = s.endsBefore(ctx, record.GetCursor()); err == nil && !src.cut {
+		src.cut, err = s.replaced(ctx, record.GetCursor(), stored)
 	}
-	var stored time.Time
-	if ns := record.GetCursorStoredNs(); ns != 0 {
-		stored = time.Unix(0, ns)
+	if err == nil && src.cut {
+		src.resume, err = s.before(ctx, partition, stored)
 	}
-	src.resume, err = s.before(ctx, partition, stored)
 	return src, err
+}
+
+// cursorStored is when the server stored the event at the cursor; zero if that is not
+// known.
+func cursorStored(record *fsagentv1.OwnerRecord) time.Time {
+	if record.GetCursorStoredNs() == 0 || record.GetCursorStored() != record.GetCursor() {
+		return time.Time{}
+	}
+	return time.Unix(0, record.GetCursorStoredNs())
 }
 
 // endsBefore reports whether the events stream ends before an event that was read: its
 // end, or all of it, was lost with the power of the server or with its memory. In a
 // cluster a new leader may know less for a moment.
 func (s *store) endsBefore(ctx context.Context, seq uint64) (bool, error) {
-	for end := time.Now().Add(cutTimeout); ; {
-		info, err := s.events.Info(ctx)
+	for answer := 1; ; answer++ {
+		info, err := s.eventsInfo(ctx)
 		switch {
 		case err != nil:
-			return false, fmt.Errorf("stream %s: %w", stream.Events, err)
+			return false, err
 		case info.State.LastSeq >= seq:
 			return false, nil
-		case info.Config.Replicas < 2 || time.Now().After(end):
+		case info.Config.Replicas < 2 || answer == cutAnswers:
 			return true, nil
 		}
 		select {
 		case <-ctx.Done():
 			return false, context.Cause(ctx)
-		case <-time.After(cutTimeout / 10):
+		case <-time.After(cutPause):
 		}
 	}
 }
 
-// cutTimeout is how long a cluster may say that its events stream ends too early.
-const cutTimeout = 10 * time.Second
+// A cluster must say so often, with so much time between, that its events stream ends
+// too early.
+const (
+	cutAnswers = 10
+	cutPause   = time.Second
+)
 
 // before returns a sequence with no event of the partition between it and the first
 // one that was stored after a time. If the time is not known it is that of the last.
 func (s *store) before(ctx context.Context, partition int, at time.Time) (uint64, error) {
-	info, err := s.events.Info(ctx)
+	info, err := s.eventsInfo(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("stream %s: %w", stream.Events, err)
+		return 0, err
 	}
 	if at.IsZero() || info.State.Msgs == 0 || !info.State.LastTime.After(at) {
 		return info.State.LastSeq, nil
@@ -242,10 +282,13 @@ func (s *store) before(ctx context.Context, partition int, at time.Time) (uint64
 	if err != nil {
 		return 0, fmt.Errorf("events of partition %d: %w", partition, err)
 	}
-	msg, err := consumer.Next(jetstream.FetchMaxWait(loadTimeout))
-	if errors.Is(err, nats.ErrTimeout) { // there is none of the partition
+	if c, err := consumer.Info(ctx); err != nil {
+		return 0, fmt.Errorf("events of partition %d: %w", partition, err)
+	} else if c.NumPending == 0 {
 		return info.State.LastSeq, nil
-	} else if err != nil {
+	}
+	msg, err := consumer.Next(jetstream.FetchMaxWait(loadTimeout))
+	if err != nil {
 		return 0, fmt.Errorf("events of partition %d: %w", partition, err)
 	}
 	meta, err := msg.Metadata()
@@ -291,9 +334,10 @@ func (s *store) claim(ctx context.Context, partition int, id string, record *fsa
 		unused := record.GetNextSegment() + 1<<20
 		next.SetFirstSegment(unused)
 		next.SetNextSegment(unused)
+		next.SetCursorStored(0)
+		next.SetCursorStoredNs(0)
 		next.SetTimesCut(record.GetTimesCut() + 1)
 		if another {
-			next.SetCursorStoredNs(0)
 			next.SetTimesCut(0)
 		}
 	}
@@ -509,6 +553,7 @@ func (o *ownership) write(ctx context.Context, c checkpoint) error {
 	next := proto.CloneOf(o.record)
 	next.SetCursor(c.cursor)
 	if !c.stored.IsZero() {
+		next.SetCursorStored(c.cursor)
 		next.SetCursorStoredNs(c.stored.UnixNano())
 	}
 	next.SetPublished(c.cursor)

@@ -1,6 +1,7 @@
 package calculator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type partition struct {
 	turn     sync.Cond // waits for samples to be taken, or for an event before to be stepped
 	table    *leg.Table
 	entered  uint64       // last event received
+	came     time.Time    // when the server stored it; zero if that is not known
 	applied  uint64       // last event stepped
 	stored   time.Time    // when the server stored it; zero before the first
 	silent   stream.Reach // samples that are out already
@@ -77,6 +79,7 @@ func (c *Calculator) runPartition(ctx context.Context, s *store, number int) err
 		full: make(chan struct{}, 1), broken: make(chan error, 1),
 	}
 	p.entered, p.turn.L = p.applied, &p.mu
+	p.came = cursorStored(own.record)
 	if err := p.load(ctx, s, src.first); err != nil {
 		return p.giveBack(ctx, finishing, err)
 	}
@@ -278,11 +281,13 @@ func (p *partition) receive(ctx context.Context, s *store, msg jetstream.Msg) {
 		return
 	}
 	p.mu.Lock()
-	before := p.entered
-	p.entered = max(before, meta.Sequence.Stream)
+	before, stored := p.entered, p.came
+	if meta.Sequence.Stream > before {
+		p.entered, p.came = meta.Sequence.Stream, meta.Timestamp
+	}
 	p.mu.Unlock()
 	if meta.Sequence.Consumer == 1 {
-		if err := p.follows(ctx, s, before, meta.Sequence.Stream); ctx.Err() != nil {
+		if err := p.follows(ctx, s, before, stored, meta.Sequence.Stream); ctx.Err() != nil {
 			p.halt(nil)
 		} else if err != nil {
 			p.halt(err)
@@ -304,30 +309,43 @@ func (p *partition) halt(err error) {
 	p.turn.Broadcast()
 }
 
-// follows returns nil if an event is the next one after another. errAnew: it is of
-// another stream than the one that was claimed, as a consumer that is made anew goes on
-// at the same sequence in whatever stream there is. errSkipped: there is one between,
-// which came no further than into the client, whose next consumer went on behind it.
-func (p *partition) follows(ctx context.Context, s *store, before, seq uint64) error {
+// follows returns nil if an event is the next one after another, which the server
+// stored at a time. errAnew: it is of another stream than the one that was claimed, as
+// a consumer that is made anew goes on at the same sequence in whatever stream there
+// is. errSkipped: there is one between, which came no further than into the client,
+// whose next consumer went on behind it.
+func (p *partition) follows(ctx context.Context, s *store, before uint64, stored time.Time, seq uint64) error {
 	retry := newBackoff(&p.m.trouble)
 	for {
-		_, last, created, err := s.eventsNow(ctx)
-		none := true
-		switch {
-		case err == nil && (created.UnixMicro() != p.own.created || last < before):
-			return errAnew
-		case err == nil && before+1 < seq:
-			none, err = s.noEvent(ctx, p.own.partition, before+1, seq-1)
+		err := p.looksAt(ctx, s, before, stored, seq)
+		if err == nil || errors.Is(err, errAnew) || errors.Is(err, errSkipped) {
+			return err
 		}
-		switch {
-		case err == nil && none:
-			return nil
-		case err == nil:
-			return errSkipped
-		case !retry.wait(ctx, p.log, "look at the events stream", err):
+		if !retry.wait(ctx, p.log, "look at the events stream", err) {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// looksAt is one try of follows.
+func (p *partition) looksAt(ctx context.Context, s *store, before uint64, stored time.Time, seq uint64) error {
+	_, last, created, err := s.eventsNow(ctx)
+	if err != nil {
+		return err
+	}
+	if created.UnixMicro() != p.own.created || last < before {
+		return errAnew
+	}
+	if another, err := s.replaced(ctx, before, stored); err != nil || another {
+		return cmp.Or(err, errAnew)
+	}
+	if before+1 >= seq {
+		return nil
+	}
+	if none, err := s.noEvent(ctx, p.own.partition, before+1, seq-1); err != nil || !none {
+		return cmp.Or(err, errSkipped)
+	}
+	return nil
 }
 
 // step applies the events of one message, when those received before have been. It

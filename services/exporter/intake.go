@@ -152,8 +152,12 @@ func (e *Exporter) look(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", stream.Samples, err)
 	}
+	info := s.CachedInfo()
+	if info.Config.Replicas > 1 && (info.Cluster == nil || info.Cluster.Leader == "") {
+		return fmt.Errorf("stream %s has no leader", stream.Samples) // and this is what one server has
+	}
 	for i, h := range both {
-		if h.since(answer{s.CachedInfo().State, connection, had[i]}) > 0 {
+		if h.since(answer{info.State, connection, had[i]}) > 0 {
 			e.ahead.exported.Store(nil)
 		}
 	}

@@ -3819,6 +3819,7 @@ type OwnerRecord struct {
 	xxx_hidden_IdleThrough     uint64                 `protobuf:"varint,9,opt,name=idle_through,json=idleThrough"`
 	xxx_hidden_SamplesSequence uint64                 `protobuf:"varint,10,opt,name=samples_sequence,json=samplesSequence"`
 	xxx_hidden_CursorStoredNs  int64                  `protobuf:"varint,11,opt,name=cursor_stored_ns,json=cursorStoredNs"`
+	xxx_hidden_CursorStored    uint64                 `protobuf:"varint,13,opt,name=cursor_stored,json=cursorStored"`
 	xxx_hidden_TimesCut        uint32                 `protobuf:"varint,12,opt,name=times_cut,json=timesCut"`
 	unknownFields              protoimpl.UnknownFields
 	sizeCache                  protoimpl.SizeCache
@@ -3928,6 +3929,13 @@ func (x *OwnerRecord) GetCursorStoredNs() int64 {
 	return 0
 }
 
+func (x *OwnerRecord) GetCursorStored() uint64 {
+	if x != nil {
+		return x.xxx_hidden_CursorStored
+	}
+	return 0
+}
+
 func (x *OwnerRecord) GetTimesCut() uint32 {
 	if x != nil {
 		return x.xxx_hidden_TimesCut
@@ -3979,6 +3987,10 @@ func (x *OwnerRecord) SetCursorStoredNs(v int64) {
 	x.xxx_hidden_CursorStoredNs = v
 }
 
+func (x *OwnerRecord) SetCursorStored(v uint64) {
+	x.xxx_hidden_CursorStored = v
+}
+
 func (x *OwnerRecord) SetTimesCut(v uint32) {
 	x.xxx_hidden_TimesCut = v
 }
@@ -4013,9 +4025,10 @@ type OwnerRecord_builder struct {
 	// Sequence in FSAGENT_SAMPLES of a message of this partition through which
 	// published holds: where to look for what was published since.
 	SamplesSequence uint64
-	// When the server stored the event at cursor. Nanoseconds since 1970; 0 is not
-	// known.
+	// When the server stored the event at cursor_stored. It is known of cursor if they
+	// are the same. Nanoseconds since 1970.
 	CursorStoredNs int64
+	CursorStored   uint64
 	// How often FSAGENT_EVENTS has come back with less than had been read of it, and as
 	// old as before.
 	TimesCut uint32
@@ -4036,6 +4049,7 @@ func (b0 OwnerRecord_builder) Build() *OwnerRecord {
 	x.xxx_hidden_IdleThrough = b.IdleThrough
 	x.xxx_hidden_SamplesSequence = b.SamplesSequence
 	x.xxx_hidden_CursorStoredNs = b.CursorStoredNs
+	x.xxx_hidden_CursorStored = b.CursorStored
 	x.xxx_hidden_TimesCut = b.TimesCut
 	return m0
 }
@@ -4571,7 +4585,7 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\apending\x18\x1b \x01(\rR\apending\x12\x1c\n" +
 	"\tartefacts\x18\x1c \x03(\rR\tartefacts\x12\x19\n" +
 	"\bsum_runs\x18\x1d \x01(\x03R\asumRuns\x12!\n" +
-	"\fruns_unknown\x18\x1e \x01(\bR\vrunsUnknown\"\xa0\x03\n" +
+	"\fruns_unknown\x18\x1e \x01(\bR\vrunsUnknown\"\xc5\x03\n" +
 	"\vOwnerRecord\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x16\n" +
@@ -4584,7 +4598,8 @@ const file_fsagent_v1_fsagent_proto_rawDesc = "" +
 	"\fidle_through\x18\t \x01(\x04R\vidleThrough\x12)\n" +
 	"\x10samples_sequence\x18\n" +
 	" \x01(\x04R\x0fsamplesSequence\x12(\n" +
-	"\x10cursor_stored_ns\x18\v \x01(\x03R\x0ecursorStoredNs\x12\x1b\n" +
+	"\x10cursor_stored_ns\x18\v \x01(\x03R\x0ecursorStoredNs\x12#\n" +
+	"\rcursor_stored\x18\r \x01(\x04R\fcursorStored\x12\x1b\n" +
 	"\ttimes_cut\x18\f \x01(\rR\btimesCut\"\xa1\x02\n" +
 	"\x04Core\x12\x1b\n" +
 	"\tcore_uuid\x18\x01 \x01(\tR\bcoreUuid\x12\x1f\n" +
