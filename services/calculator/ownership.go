@@ -158,11 +158,10 @@ func (s *store) values(ctx context.Context, filter string, each func(key string,
 // loadTimeout is how long the bucket may be silent while legs are loaded.
 const loadTimeout = 5 * time.Second
 
-// eventsInfo asks for the state of the events stream. In a cluster a server that knows
-// no leader of the stream answers, too, with what it has itself: that is an error.
+// eventsInfo asks a leader for the state of the events stream.
 func (s *store) eventsInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
 	info, err := s.events.Info(ctx)
-	if err == nil && info.Config.Replicas > 1 && (info.Cluster == nil || info.Cluster.Leader == "") {
+	if err == nil && stream.Leaderless(info) {
 		err = errors.New("it has no leader")
 	}
 	if err != nil {

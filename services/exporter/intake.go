@@ -153,8 +153,8 @@ func (e *Exporter) look(ctx context.Context) error {
 		return fmt.Errorf("stream %s: %w", stream.Samples, err)
 	}
 	info := s.CachedInfo()
-	if info.Config.Replicas > 1 && (info.Cluster == nil || info.Cluster.Leader == "") {
-		return fmt.Errorf("stream %s has no leader", stream.Samples) // and this is what one server has
+	if stream.Leaderless(info) {
+		return fmt.Errorf("stream %s has no leader", stream.Samples)
 	}
 	for i, h := range both {
 		if h.since(answer{info.State, connection, had[i]}) > 0 {
